@@ -1,0 +1,18 @@
+import type { Command } from "./command.ts";
+
+/** A row of the command table: enough for the top-level help; the command itself is loaded when it is needed. */
+export interface CommandRow {
+  readonly name: string;
+  readonly aliases?: readonly string[];
+  readonly summary: string;
+  /** Where it stands in the top-level help. */
+  readonly group: "Go processes" | "Any process" | "Profiles" | "procscope itself";
+  load(): Promise<{ readonly command: Command }>;
+}
+
+/** The one list of commands. Help, completion, man page and the list of schemas are made from it. */
+export const commandTable: readonly CommandRow[] = [];
+
+export function findRow(word: string): CommandRow | undefined {
+  return commandTable.find((row) => row.name === word || row.aliases?.includes(word));
+}

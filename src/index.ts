@@ -1,0 +1,1 @@
+export { type ErrorCode, ProcscopeError } from "./base/errors.ts";
