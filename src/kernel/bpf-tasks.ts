@@ -54,7 +54,14 @@ export const taskRecord = {
   anonymousPages: 224,
   swapPages: 232,
   sharedPages: 240,
-  processSize: 248,
+  /** i64: the largest resident size seen at its updates; the present one may be larger. */
+  peakPages: 248,
+  /** Counts execve calls, inherited at fork. */
+  execs: 256,
+  flags: 264, // u32: PF_*
+  /** u32: 1 where the task has an address space. */
+  hasMemory: 268,
+  processSize: 272,
 } as const;
 
 const rlimitNofile = 7;
@@ -106,6 +113,8 @@ class TaskProgramWriter {
     this.#emitRecord(taskRecord.threadSize);
     asm.place(leader);
     for (let at = taskRecord.threadSize; at < taskRecord.processSize; at += 8) asm.storeValue(8, 10, record + at, 0);
+    this.#copy(task, this.#task, taskRecord.execs, 8, ["self_exec_id"]);
+    this.#copy(task, this.#task, taskRecord.flags, 4, ["flags"]);
     this.#writeRelatives();
     this.#writeSignalPart();
     this.#writeMemory();
@@ -164,7 +173,9 @@ class TaskProgramWriter {
 
   #writeMemory(): void {
     this.#through(task, this.#task, "mm", (mm) => {
+      this.#asm.storeValue(4, 10, record + taskRecord.hasMemory, 1);
       this.#copy(object, mm, taskRecord.totalPages, 8, ["total_vm"]);
+      this.#copy(object, mm, taskRecord.peakPages, 8, ["hiwater_rss"]);
       // enum: MM_FILEPAGES 0, MM_ANONPAGES 1, MM_SWAPENTS 2, MM_SHMEMPAGES 3 (include/linux/mm_types_task.h)
       const targets = [taskRecord.filePages, taskRecord.anonymousPages, taskRecord.swapPages, taskRecord.sharedPages];
       targets.forEach((target, i) => {
