@@ -61,8 +61,7 @@ export function labelSet(labels: Readonly<Record<string, string>>): LabelSet {
 export const noLabels: LabelSet = { text: "", prefixes: [] };
 
 function escapeLabel(value: string): string {
-  // Lone surrogates would become invalid UTF-8 for a strict reader.
-  return value.toWellFormed().replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`));
+  return value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`));
 }
 
 export class ExpositionWriter {
@@ -103,8 +102,11 @@ export class ExpositionWriter {
   /** One sample of the current family. */
   sample(labels: LabelSet, value: number | bigint): void {
     const family = this.current!;
-    const prefix = (labels.prefixes[family.number] ??=
-      labels.text === "" ? `${family.name} ` : `${family.name}{${labels.text}} `);
+    let prefix = labels.prefixes[family.number];
+    if (prefix === undefined) {
+      prefix = labels.text === "" ? `${family.name} ` : `${family.name}{${labels.text}} `;
+      labels.prefixes[family.number] = prefix;
+    }
     this.out += `${prefix + formatValue(value)}\n`;
   }
 

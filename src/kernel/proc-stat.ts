@@ -20,6 +20,8 @@ export interface ProcStat {
   /** The state's letter as ASCII code: R, S, D, T, t, Z, X, I … */
   state: number;
   parentPid: Pid;
+  /** PF_* of include/linux/sched.h. */
+  flags: number;
   minorFaults: number;
   majorFaults: number;
   /** USER_HZ ticks of this process alone, without its children's. */
@@ -34,6 +36,9 @@ export interface ProcStat {
   argStart: number;
 }
 
+/** PF_KTHREAD: a kernel thread. */
+export const kernelThreadFlag = 0x200000;
+
 export function newProcStat(): ProcStat {
   return {
     pid: 0,
@@ -41,6 +46,7 @@ export function newProcStat(): ProcStat {
     commEnd: 0,
     state: 0,
     parentPid: 0,
+    flags: 0,
     minorFaults: 0,
     majorFaults: 0,
     userTicks: 0,
@@ -101,6 +107,9 @@ function setField(into: ProcStat, field: number, value: number): void {
   switch (field) {
     case 4:
       into.parentPid = value;
+      break;
+    case 9:
+      into.flags = value;
       break;
     case 10:
       into.minorFaults = value;

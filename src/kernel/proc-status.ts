@@ -7,11 +7,14 @@ export interface ScanStatus {
   effectiveUid: number;
   /** Bytes swapped out; 0 for kernel threads, which have no such line. */
   swapBytes: Bytes;
+  /** VmHWM: the largest resident size so far; 0 for kernel threads. */
+  peakBytes: Bytes;
   voluntarySwitches: number;
   nonvoluntarySwitches: number;
 }
 
 const swapLabel = Buffer.from("\nVmSwap:");
+const peakLabel = Buffer.from("\nVmHWM:");
 const uidLabel = Buffer.from("\nUid:\t");
 const lowerV = 118;
 const lowerN = 110;
@@ -22,8 +25,10 @@ export function parseScanStatus(data: Buffer, length: number, into: ScanStatus):
   const bytes = data.subarray(0, length);
   const uid = bytes.indexOf(uidLabel);
   into.effectiveUid = uid < 0 ? -1 : secondNumber(bytes, uid + uidLabel.length);
-  const swap = bytes.indexOf(swapLabel, Math.max(uid, 0));
-  into.swapBytes = swap < 0 ? 0 : decimalAt(bytes, skipBlanks(bytes, swap + swapLabel.length)) * 1024;
+  const peak = bytes.indexOf(peakLabel, Math.max(uid, 0));
+  into.peakBytes = peak < 0 ? 0 : kilobytesAt(bytes, peak + peakLabel.length);
+  const swap = peak < 0 ? -1 : bytes.indexOf(swapLabel, peak);
+  into.swapBytes = swap < 0 ? 0 : kilobytesAt(bytes, swap + swapLabel.length);
   parseSwitches(bytes, length, into);
 }
 
@@ -45,6 +50,10 @@ function parseSwitches(data: Buffer, length: number, into: ScanStatus): void {
     }
     end = start;
   }
+}
+
+function kilobytesAt(data: Buffer, at: number): number {
+  return decimalAt(data, skipBlanks(data, at)) * 1024;
 }
 
 function secondNumber(data: Buffer, at: number): number {
