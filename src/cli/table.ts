@@ -11,7 +11,14 @@ export interface CommandRow {
 }
 
 /** The one list of commands. Help, completion, man page and the list of schemas are made from it. */
-export const commandTable: readonly CommandRow[] = [];
+export const commandTable: readonly CommandRow[] = [
+  {
+    name: "convert",
+    summary: "convert a profile between formats: pprof, flame graph, call graph SVG and PDF, speedscope, folded",
+    group: "Profiles",
+    load: () => import("./commands/convert.ts"),
+  },
+];
 
 export function findRow(word: string): CommandRow | undefined {
   return commandTable.find((row) => row.name === word || row.aliases?.includes(word));

@@ -4,47 +4,44 @@
  */
 import { Int32Column } from "../base/columns.ts";
 import { ProfileBuilder } from "./builder.ts";
+import { ChunkWriter } from "./chunk-writer.ts";
 import { frameTree, selfValues } from "./frame-tree.ts";
 import type { Profile, ValueType } from "./model.ts";
 import { malformed } from "./protobuf.ts";
 
-const CHUNK = 1 << 20;
 const NEWLINE = 10;
 const SPACE = 32;
 const SEMICOLON = 59;
 const MAX_DEPTH = 1 << 16;
 
 /** Lines for one sample type; stacks without a value are left out. `;` and line ends in names become `:` and spaces. */
-export function* foldedChunks(profile: Profile, type = profile.defaultType): Generator<Buffer> {
+export function* foldedChunks(
+  profile: Profile,
+  type = profile.defaultType,
+  onProgress: (part: number) => void = () => {},
+): Generator<Buffer> {
   const tree = frameTree(profile, "name");
   const self = selfValues(tree, profile, type);
   const names = tree.names.map((name) => Buffer.from(name.replace(/;/g, ":").replace(/[\r\n]+/g, " ")));
   const path = new Int32Column();
-  let out = Buffer.allocUnsafe(2 * CHUNK);
-  let length = 0;
+  const out = new ChunkWriter();
   for (let node = 1; node < tree.count; node++) {
     const value = Math.round(self[node]!);
     if (value === 0) continue;
     path.length = 0;
-    let bytes = 24;
-    for (let at = node; at > 0; at = tree.parent[at]!) {
-      path.push(tree.frame[at]!);
-      bytes += names[tree.frame[at]!]!.length + 1;
-    }
-    if (length + bytes > out.length) {
-      yield out.subarray(0, length);
-      out = Buffer.allocUnsafe(Math.max(2 * CHUNK, bytes));
-      length = 0;
-    }
+    for (let at = node; at > 0; at = tree.parent[at]!) path.push(tree.frame[at]!);
     for (let i = path.length - 1; i >= 0; i--) {
-      const name = names[path.data[i]!]!;
-      out.set(name, length);
-      length += name.length;
-      out[length++] = i > 0 ? SEMICOLON : SPACE;
+      out.bytes(names[path.data[i]!]!);
+      out.byte(i > 0 ? SEMICOLON : SPACE);
     }
-    length += out.write(`${value}\n`, length, "latin1");
+    out.integer(value);
+    out.byte(NEWLINE);
+    if (out.full) {
+      yield out.take();
+      onProgress(node / tree.count);
+    }
   }
-  yield out.subarray(0, length);
+  yield out.take();
 }
 
 /**
@@ -85,7 +82,7 @@ class FoldedReader {
     if (end <= start || bytes[start] === 35) return;
     let space = end - 1;
     while (space > start && bytes[space] !== SPACE) space--;
-    const count = Number(bytes.latin1Slice(space + 1, end));
+    const count = Number(bytes.toString("latin1", space + 1, end));
     if (space === start || !Number.isFinite(count)) throw malformed(`line ${number} is not "frame;frame count"`);
     let stack = 0;
     let depth = 0;

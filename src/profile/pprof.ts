@@ -16,15 +16,15 @@ export function encodePprof(profile: Profile): Buffer {
 }
 
 /** The gzipped file in pieces, compressed off the main thread. */
-export function pprofChunks(profile: Profile): AsyncIterable<Uint8Array> {
-  return Readable.from(rawChunks(profile), { objectMode: false }).pipe(createGzip({ level: GZIP_LEVEL }));
+export function pprofChunks(profile: Profile, onProgress?: (part: number) => void): AsyncIterable<Uint8Array> {
+  return Readable.from(rawChunks(profile, onProgress), { objectMode: false }).pipe(createGzip({ level: GZIP_LEVEL }));
 }
 
 /** profile.proto without gzip. A profile with times loses them: samples of the same stack and labels are added up. */
-export function* rawChunks(profile: Profile): Generator<Buffer> {
+export function* rawChunks(profile: Profile, onProgress: (part: number) => void = () => {}): Generator<Buffer> {
   const encoder = new Encoder(summed(profile));
   yield encoder.head();
-  yield* encoder.samples();
+  yield* encoder.samples(onProgress);
   yield encoder.tables();
   yield* encoder.strings();
 }
@@ -81,13 +81,16 @@ class Encoder {
     return out.take();
   }
 
-  *samples(): Generator<Buffer> {
+  *samples(onProgress: (part: number) => void): Generator<Buffer> {
     const { profile, out } = this;
     const { stack, labels, count } = profile.samples;
     const labelBytes = profile.labelSets.map((set) => this.encodeLabels(set));
     for (let row = 0; row < count; row++) {
       this.sample(stack[row]!, row, labelBytes[labels[row]!]!);
-      if (out.length >= CHUNK) yield out.take();
+      if (out.length >= CHUNK) {
+        yield out.take();
+        onProgress(row / count);
+      }
     }
     yield out.take();
   }
