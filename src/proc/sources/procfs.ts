@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { errnoOf, ProcscopeError } from "../../base/errors.ts";
 import { countFds, fdCountIsSize } from "../../kernel/proc-fds.ts";
-import { defaultProcMount, isDenied, ProcBuffer } from "../../kernel/proc-file.ts";
+import { defaultProcMount, isDenied, isGone, ProcBuffer } from "../../kernel/proc-file.ts";
 import { type ProcIo, parseProcIo } from "../../kernel/proc-io.ts";
 import { readOpenFileLimit } from "../../kernel/proc-limits.ts";
 import { kernelThreadFlag, newProcStat, pageSize, parseProcStat, ticksPerSecond } from "../../kernel/proc-stat.ts";
@@ -59,6 +59,7 @@ export class ProcfsSource implements ProcessSource {
     const names = this.list();
     const { processes, threads } = this;
     processes.begin();
+    processes.unreadable = 0;
     if (request.threads) threads.begin();
     try {
       for (const name of names) {
@@ -117,8 +118,14 @@ export class ProcfsSource implements ProcessSource {
         return;
       }
     }
-    if (!this.buffer.readOnce(`${dir}/stat`)) return;
-    if (!parseProcStat(this.buffer.data, this.buffer.length, this.stat)) return;
+    if (!this.buffer.readOnce(`${dir}/stat`)) {
+      if (!isGone(this.buffer.errno)) processes.unreadable++;
+      return;
+    }
+    if (!parseProcStat(this.buffer.data, this.buffer.length, this.stat)) {
+      processes.unreadable++;
+      return;
+    }
     const row = processes.row(pid, this.stat.startTicks);
     if (known >= 0 && row !== known) this.dropRow(known);
     if (row !== known) this.resetRow(row);

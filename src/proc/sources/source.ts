@@ -221,6 +221,8 @@ class NamedTable<C extends Columns<C> & { commBytes: Uint8Array }> extends RowTa
 export class ProcessTable extends NamedTable<ProcessColumns> {
   /** Interned kernel function names for the wchan columns of this table and its ThreadTable; 0 is "". */
   readonly names: string[] = [""];
+  /** Processes of the last scan that are there but of which not even the base could be read. Set by the source. */
+  unreadable = 0;
   private readonly numbers = new Map<string, number>([["", 0]]);
 
   constructor() {
