@@ -48,6 +48,8 @@ interface OpenFile {
 }
 
 const two32 = 2 ** 32;
+/** As statfs says; the kernel itself lets names of 1024 bytes through. */
+const longestName = 255;
 /** Handles that no reader will release again can only come from a faulty kernel or a crash; they are bounded anyway. */
 const openLimit = 100_000;
 
@@ -110,6 +112,7 @@ export class FuseSession {
         this.close(getU64(words, body));
         return this.answers.error(unique, 0);
       case opcode.lookup:
+        if (length - 1 - inHeader.bytes > longestName) throw new FuseError(errno.ENAMETOOLONG, "name too long");
         return this.lookup(unique, id, bytes.toString("utf8", inHeader.bytes, length - 1));
       case opcode.getattr:
         return this.answers.attributes(unique, this.node(id));

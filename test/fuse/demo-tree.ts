@@ -10,11 +10,13 @@ export interface DemoOptions {
   /** A folder `many` with so many files. */
   readonly many?: number;
   readonly mode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
 }
 
 export const createTree: CreateTree = (options) => {
-  const { many = 100, mode = 0o444 } = (options ?? {}) as DemoOptions;
-  const tree = new FixedTree({ mode }) as FixedTree & ServedTree;
+  const { many = 100, mode = 0o444, uid = 0, gid = 0 } = (options ?? {}) as DemoOptions;
+  const tree = new FixedTree({ mode, uid, gid }) as FixedTree & ServedTree;
   const elsewhere = new Set<number>();
   const started = process.hrtime.bigint();
 

@@ -1,0 +1,4 @@
+/** Debian packages that the tests use; test/setup/setup.ts installs what is missing, as root. */
+export const packages: readonly { command: string; package: string; why: string }[] = [
+  { command: "fusermount3", package: "fuse3", why: "test/fuse mounts as a user other than root" },
+];
