@@ -95,9 +95,10 @@ export class ColumnGrouper {
 
   /**
    * Scans once and counts. Throws what the source throws: nothing is taken for gone then. `drainExits` is asked for the
-   * exit records after the processes were read, so that one that ended in between is known to.
+   * exit records after the processes were read, so that one that ended in between is known to. `beforeCount` is called
+   * when the groups of all processes are known and before their sizes are added up.
    */
-  update(drainExits?: () => readonly ExitRecord[]): void {
+  update(drainExits?: () => readonly ExitRecord[], beforeCount?: () => void): void {
     const { source, state, options } = this;
     try {
       source.scan({ threads: options.threads, wchan: options.wchan });
@@ -110,6 +111,7 @@ export class ColumnGrouper {
     state.ensure(source.processes.capacity);
     this.resetBorn();
     this.nameAll();
+    beforeCount?.();
     for (const group of this.groups) group.resetGauges();
     this.countAll();
     if (options.threads) this.threadGroups.update();

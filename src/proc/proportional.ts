@@ -31,7 +31,7 @@ export class ProportionalReader {
     this.options = options;
   }
 
-  /** Reads as many processes as the budget allows; the sizes show from the next update of the grouper on. */
+  /** Reads as many processes as the budget allows; called by the grouper's update, before it adds sizes up. */
   round(): void {
     const { source, state, options } = this.grouper;
     const { live, count, columns, id } = source.processes;

@@ -1,0 +1,131 @@
+/**
+ * What is inside the Go processes of a group, read from outside: under the names that Go's own client library uses, with
+ * the group's labels. The reading itself is given by a {@link GoInsideProvider}.
+ */
+import type { Pid } from "../base/units.ts";
+import { type ExpositionWriter, type LabelSet, type Metric, metric } from "./exposition.ts";
+
+export type GoLevel = "off" | "counts" | "full";
+
+/** What one Go process said. */
+export interface GoFacts {
+  /** As runtime.Version(): "go1.22.1". */
+  readonly version: string;
+  readonly goroutines: number;
+  /** Goroutines by the runtime's word for what they do: "running", "chan receive", "IO wait" … */
+  readonly byState: ReadonlyMap<string, number>;
+  /** Threads that the runtime created. */
+  readonly threads: number | undefined;
+  /**
+   * Level "full": values by metric name as Go's client library names them, without "go_": memstats_heap_inuse_bytes,
+   * gc_cycles_total …
+   */
+  readonly values: ReadonlyMap<string, number>;
+}
+
+export interface GoProcessRef {
+  readonly pid: Pid;
+  /** Start in ticks after boot: with the pid it tells whether what was learned of a process is still about it. */
+  readonly startTicks: number;
+}
+
+export interface GoInsideProvider {
+  /**
+   * Facts of those of the processes that are Go programs and could be read within `budget` milliseconds, by pid. Where
+   * the time is up, what was read last for a process is given again. Never throws for a process that cannot be read.
+   */
+  read(
+    processes: readonly GoProcessRef[],
+    level: Exclude<GoLevel, "off">,
+    budget: number,
+  ): Promise<ReadonlyMap<Pid, GoFacts>>;
+  close(): void;
+}
+
+const goroutines = metric("go_goroutines", "gauge", "Number of goroutines that currently exist.");
+const threads = metric("go_threads", "gauge", "Number of OS threads created.");
+const infoMetric = metric("go_info", "gauge", "Information about the Go environment.");
+const byState = metric(
+  "procscope_namegroup_go_goroutines_by_state",
+  "gauge",
+  "Number of goroutines of this group by what they do",
+);
+const processes = metric(
+  "procscope_namegroup_go_processes",
+  "gauge",
+  "Go processes of this group that could be read from outside",
+);
+
+/** The families of level "full" by their names without "go_". */
+const valueMetrics = new Map<string, Metric>();
+
+/** Sum of what the Go processes of a group said. */
+export class GoTotals {
+  processes = 0;
+  goroutines = 0;
+  threads: number | undefined;
+  readonly versions = new Set<string>();
+  readonly byState = new Map<string, number>();
+  readonly values = new Map<string, number>();
+
+  add(facts: GoFacts): void {
+    this.processes++;
+    this.goroutines += facts.goroutines;
+    this.versions.add(facts.version);
+    if (facts.threads !== undefined) this.threads = (this.threads ?? 0) + facts.threads;
+    for (const [state, count] of facts.byState) this.byState.set(state, (this.byState.get(state) ?? 0) + count);
+    for (const [name, value] of facts.values) this.values.set(name, (this.values.get(name) ?? 0) + value);
+  }
+}
+
+export interface GoRow {
+  readonly totals: GoTotals;
+  readonly base: LabelSet;
+  /** The group's labels with others. */
+  with(key: string, more: () => Readonly<Record<string, string>>): LabelSet;
+}
+
+export function renderGoInside(writer: ExpositionWriter, rows: readonly GoRow[]): void {
+  writer.family(processes);
+  for (const row of rows) writer.sample(row.base, row.totals.processes);
+  writer.family(goroutines);
+  for (const row of rows) writer.sample(row.base, row.totals.goroutines);
+  writer.family(byState);
+  for (const row of rows) {
+    for (const [state, count] of row.totals.byState) {
+      writer.sample(
+        row.with(`go ${state}`, () => ({ state })),
+        count,
+      );
+    }
+  }
+  writer.family(threads);
+  for (const row of rows) if (row.totals.threads !== undefined) writer.sample(row.base, row.totals.threads);
+  writer.family(infoMetric);
+  for (const row of rows) {
+    for (const version of row.totals.versions) {
+      writer.sample(
+        row.with(`go ${version}`, () => ({ version })),
+        1,
+      );
+    }
+  }
+  const names = new Set(rows.flatMap((row) => [...row.totals.values.keys()]));
+  for (const name of [...names].sort()) {
+    writer.family(valueMetric(name));
+    for (const row of rows) {
+      const value = row.totals.values.get(name);
+      if (value !== undefined) writer.sample(row.base, value);
+    }
+  }
+}
+
+function valueMetric(name: string): Metric {
+  let known = valueMetrics.get(name);
+  if (!known) {
+    const help = `${name.replaceAll("_", " ")} of the Go processes, as runtime.MemStats tells`;
+    known = metric(`go_${name}`, name.endsWith("_total") ? "counter" : "gauge", help);
+    valueMetrics.set(name, known);
+  }
+  return known;
+}
