@@ -82,7 +82,7 @@ export class FuseAnswers {
       return;
     }
     putEntry(this.words, outHeader.words, node);
-    this.tree.retain?.(node.id);
+    this.tree.retain?.(node);
     this.send(unique, sizes.entry);
   }
 
@@ -162,7 +162,7 @@ export class FuseAnswers {
       if (node === undefined) out.fill(0, word, word + sizes.entry / 4);
       else {
         putEntry(out, word, node);
-        this.tree.retain?.(node.id);
+        this.tree.retain?.(node);
       }
       word += sizes.entry / 4;
     }

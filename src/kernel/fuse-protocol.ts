@@ -177,12 +177,15 @@ export interface NodeAttributes {
   readonly time: number;
   /** How long the kernel may use name and attributes without asking again, in seconds. */
   readonly ttl: number;
+  /** Length in bytes where it is known; 0 otherwise, as procfs says of files whose length shows when they are read. */
+  readonly size?: number;
 }
 
-/** struct fuse_attr: 88 bytes. Size 0, as procfs says of files whose length is only known when they are read. */
+/** struct fuse_attr: 88 bytes. */
 export function putAttributes(words: Uint32Array, at: number, node: NodeAttributes): void {
   words.fill(0, at, at + 22);
   putU64(words, at, node.id);
+  putU64(words, at + 2, node.size ?? 0);
   const nanoseconds = Math.floor((node.time % 1) * 1000) * 1e6;
   for (let i = 0; i < 3; i++) {
     putU64(words, at + 6 + 2 * i, Math.floor(node.time));

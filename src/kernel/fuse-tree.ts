@@ -10,7 +10,7 @@ export interface FuseTree {
   /** The node of that number, 1 being the root; undefined where there is none (the kernel then sees ESTALE). */
   node(id: number): FuseNode | undefined;
   /** The kernel has been told of the node once more. Only trees that make nodes as they go need it. */
-  retain?(id: number): void;
+  retain?(node: FuseNode): void;
   /** The kernel has dropped `count` of the times that it was told of the node. */
   release?(id: number, count: number): void;
 }
