@@ -44,6 +44,8 @@ export interface Command<O extends Options = Options> {
   readonly examples: readonly (readonly [line: string, what: string])[];
   /** The `schema` member of what `--json` prints; its JSON Schema is schemas/<name>.json. */
   readonly schema?: string;
+  /** Words as users of an older tool write them, into what the options say; called before anything else looks at them. */
+  readonly rewrite?: (words: readonly string[]) => readonly string[];
   /** Does the work; resolves to an exit status, undefined meaning 0. */
   run(invocation: Invocation<O>): Promise<number | undefined>;
 }

@@ -9,7 +9,8 @@ export type Parsed =
 
 export function parseWords(command: Command, words: readonly string[]): Parsed {
   const separator = words.indexOf("--");
-  const own = separator < 0 ? words : words.slice(0, separator);
+  const written = separator < 0 ? words : words.slice(0, separator);
+  const own = command.rewrite?.(written) ?? written;
   const program = separator < 0 ? undefined : words.slice(separator + 1);
   if (own.includes("--help") || own.includes("-h")) return { help: true };
 

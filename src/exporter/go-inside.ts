@@ -59,7 +59,7 @@ const processes = metric(
 /** The families of level "full" by their names without "go_". */
 const valueMetrics = new Map<string, Metric>();
 
-/** Sum of what the Go processes of a group said. */
+/** Sum of what the Go processes of one group said. */
 export class GoTotals {
   processes = 0;
   goroutines = 0;
@@ -67,14 +67,67 @@ export class GoTotals {
   readonly versions = new Set<string>();
   readonly byState = new Map<string, number>();
   readonly values = new Map<string, number>();
+}
 
-  add(facts: GoFacts): void {
-    this.processes++;
-    this.goroutines += facts.goroutines;
-    this.versions.add(facts.version);
-    if (facts.threads !== undefined) this.threads = (this.threads ?? 0) + facts.threads;
-    for (const [state, count] of facts.byState) this.byState.set(state, (this.byState.get(state) ?? 0) + count);
-    for (const [name, value] of facts.values) this.values.set(name, (this.values.get(name) ?? 0) + value);
+/** Adds up what processes say, group by group; counters go on when a process ends. */
+export class GoLedger<G> {
+  /** Counter values by process, as they were added last. */
+  private last = new Map<string, ReadonlyMap<string, number>>();
+  /** Sums of the counters of each group since the start. */
+  private readonly counters = new Map<G, Map<string, number>>();
+
+  /** Sums for each group that has Go processes now. */
+  add(facts: Iterable<readonly [process: GoProcessRef, group: G, facts: GoFacts]>): Map<G, GoTotals> {
+    const groups = new Map<G, GoTotals>();
+    const seen = new Map<string, ReadonlyMap<string, number>>();
+    for (const [process, group, said] of facts) {
+      let totals = groups.get(group);
+      if (!totals) {
+        totals = new GoTotals();
+        groups.set(group, totals);
+      }
+      addGauges(totals, said);
+      const key = `${process.pid}:${process.startTicks}`;
+      seen.set(key, said.values);
+      this.addCounters(group, said.values, this.last.get(key));
+    }
+    this.last = seen;
+    for (const [group, totals] of groups) {
+      for (const [name, value] of this.counters.get(group) ?? []) totals.values.set(name, value);
+    }
+    return groups;
+  }
+
+  private addCounters(
+    group: G,
+    now: ReadonlyMap<string, number>,
+    before: ReadonlyMap<string, number> | undefined,
+  ): void {
+    let counters = this.counters.get(group);
+    if (!counters) {
+      counters = new Map();
+      this.counters.set(group, counters);
+    }
+    for (const [name, value] of now) {
+      if (!isCounter(name)) continue;
+      const growth = Math.max(0, value - (before?.get(name) ?? 0));
+      counters.set(name, (counters.get(name) ?? 0) + growth);
+    }
+  }
+}
+
+function isCounter(name: string): boolean {
+  return name.endsWith("_total");
+}
+
+function addGauges(totals: GoTotals, facts: GoFacts): void {
+  totals.processes++;
+  totals.goroutines += facts.goroutines;
+  totals.versions.add(facts.version);
+  if (facts.threads !== undefined) totals.threads = (totals.threads ?? 0) + facts.threads;
+  for (const [state, count] of facts.byState) totals.byState.set(state, (totals.byState.get(state) ?? 0) + count);
+  for (const [name, value] of facts.values) {
+    if (!isCounter(name)) totals.values.set(name, (totals.values.get(name) ?? 0) + value);
   }
 }
 
@@ -124,7 +177,7 @@ function valueMetric(name: string): Metric {
   let known = valueMetrics.get(name);
   if (!known) {
     const help = `${name.replaceAll("_", " ")} of the Go processes, as runtime.MemStats tells`;
-    known = metric(`go_${name}`, name.endsWith("_total") ? "counter" : "gauge", help);
+    known = metric(`go_${name}`, isCounter(name) ? "counter" : "gauge", help);
     valueMetrics.set(name, known);
   }
   return known;

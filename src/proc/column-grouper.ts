@@ -131,6 +131,11 @@ export class ColumnGrouper {
     this.exits.apply(records);
   }
 
+  /** Something was counted for a group: it is not to be forgotten before that was shown once. */
+  touch(group: Group): void {
+    group.lastPopulated = this.scans + 1;
+  }
+
   /** The group of a live row, or undefined. */
   groupOf(row: number): Group | undefined {
     const index = this.state.group[row]!;
@@ -389,7 +394,7 @@ export class ColumnGrouper {
   private settleEmpty(): void {
     const now = performance.now();
     for (const group of this.groups) {
-      if (group.lastPopulated === this.scans) {
+      if (group.lastPopulated >= this.scans) {
         group.emptySince = undefined;
         continue;
       }

@@ -193,6 +193,7 @@ export class ExitLedger {
 
   private close(group: Group, record: ExitRecord, countExit: boolean): void {
     const { counters, exits } = group;
+    this.grouper.touch(group);
     if (countExit) counters[Counter.exited]! += 1;
     const how = record.signal > 0 ? -record.signal : record.exitCode;
     exits.set(how, (exits.get(how) ?? 0) + 1);
