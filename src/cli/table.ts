@@ -13,6 +13,12 @@ export interface CommandRow {
 /** The one list of commands. Help, completion, man page and the list of schemas are made from it. */
 export const commandTable: readonly CommandRow[] = [
   {
+    name: "exporter",
+    summary: "export groups of processes to Prometheus, as process-exporter does",
+    group: "Any process",
+    load: () => import("./commands/exporter.ts"),
+  },
+  {
     name: "convert",
     summary: "convert a profile between formats: pprof, flame graph, call graph SVG and PDF, speedscope, folded",
     group: "Profiles",

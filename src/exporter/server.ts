@@ -19,7 +19,7 @@ import { clientProblem, tlsOptions } from "./web-tls.ts";
 
 const gzip = promisify(gzipCallback);
 
-/** Connections at once; more are refused by the kernel's queue until one ends. */
+/** Connections at once; more are closed at once. */
 const mostConnections = 512;
 /** Milliseconds for a request to arrive whole. */
 const requestTimeout = 10_000;
@@ -72,7 +72,10 @@ export async function startServer(settings: ServerSettings): Promise<RunningServ
   server.setTimeout(idleTimeout, (socket) => socket.destroy());
   // What is not HTTP is told so in one line; a line that is too long ends here too, unread.
   server.on("clientError", (error, socket) => {
-    if (!socket.writable) return socket.destroy();
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
     const status = errnoOf(error) === "HPE_HEADER_OVERFLOW" ? "431 Request Header Fields Too Large" : "400 Bad Request";
     socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
     setTimeout(() => socket.destroy(), 1_000).unref();
