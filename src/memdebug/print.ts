@@ -34,6 +34,10 @@ export function gcMode(on: boolean): void {
   settings.gc = on;
 }
 
+export function isCollecting(): boolean {
+  return settings.gc;
+}
+
 /** What the next look is compared with. */
 export interface Baseline {
   heap: number;

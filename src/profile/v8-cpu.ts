@@ -12,6 +12,9 @@ export interface V8CpuOptions {
   readonly mapper?: FunctionMapper | undefined;
   /** When the profile began, nanoseconds since 1970: V8's own clock begins at boot. */
   readonly timeNanos?: bigint | undefined;
+  /** The program, for the header of reports. */
+  readonly program?: string | undefined;
+  readonly comments?: readonly string[] | undefined;
 }
 
 const cpu: ValueType = { type: "cpu", unit: "nanoseconds" };
@@ -61,7 +64,9 @@ class V8CpuReader {
       timeNanos: options.timeNanos ?? 0n,
       durationNanos: Math.max(0, (numberOf(json["endTime"]) - numberOf(json["startTime"])) * 1000),
       timed: true,
+      comments: options.comments ?? [],
     });
+    if (options.program) this.builder.mapping({ file: options.program, hasFunctions: true, hasFilenames: true });
     this.functions = new V8Functions(this.builder, options.mapper);
   }
 
@@ -140,23 +145,19 @@ class V8CpuReader {
     const ids = this.json["samples"] as unknown[];
     const deltas = Array.isArray(this.json["timeDeltas"]) ? (this.json["timeDeltas"] as unknown[]) : [];
     const idle = new Set([...this.nodes.values()].filter((node) => isIdle(node.callFrame)).map((node) => node.id));
-    const period = this.functionsPeriod();
+    const period = samplingPeriod(this.json);
     const end = this.builder.durationNanos;
     const values = [1, 0, 0];
     let time = 0;
     for (let i = 0; i < ids.length; i++) {
       const id = numberOf(ids[i]);
       time += i < deltas.length ? numberOf(deltas[i]) * 1000 : period;
-      // A sample stands for the time until the next one.
+      // A sample stands for the time until the next one; the last one for that until the end, within reason.
       const next = i + 1 < deltas.length ? numberOf(deltas[i + 1]) * 1000 : Math.min(end - time, 2 * period);
       values[2] = Math.max(0, next);
       values[1] = idle.has(id) ? 0 : values[2];
       this.builder.add(leaf(id), values, 0, time);
     }
-  }
-
-  private functionsPeriod(): number {
-    return samplingPeriod(this.json);
   }
 }
 

@@ -14,6 +14,8 @@ export interface V8HeapOptions {
   readonly durationNanos?: number | undefined;
   /** What stands in the profile's header, for instance what sampling cannot see. */
   readonly comments?: readonly string[] | undefined;
+  /** The program, for the header of reports. */
+  readonly program?: string | undefined;
   /** The average number of bytes between samples, where it is known. */
   readonly period?: number | undefined;
 }
@@ -35,6 +37,7 @@ export function decodeV8Heap(json: unknown, options: V8HeapOptions = {}): Profil
     durationNanos: options.durationNanos ?? 0,
     comments: options.comments ?? [],
   });
+  if (options.program) builder.mapping({ file: options.program, hasFunctions: true, hasFilenames: true });
   const functions = new V8Functions(builder, options.mapper);
   const nodes = flatten(json["head"] as Record<string, unknown>);
   for (const { node } of nodes) functions.see(node["callFrame"]);
