@@ -19,6 +19,12 @@ export const commandTable: readonly CommandRow[] = [
     load: () => import("./commands/exporter.ts"),
   },
   {
+    name: "groups",
+    summary: "show processes in groups: CPU, memory, IO; or why a process is in its group",
+    group: "Any process",
+    load: () => import("./commands/groups.ts"),
+  },
+  {
     name: "convert",
     summary: "convert a profile between formats: pprof, flame graph, call graph SVG and PDF, speedscope, folded",
     group: "Profiles",
