@@ -13,6 +13,7 @@ export type BpfLabel = { at: number };
 
 /** Helper functions by number (include/uapi/linux/bpf.h, ___BPF_FUNC_MAPPER). */
 export const bpfHelper = {
+  mapLookupElem: 1,
   probeReadUser: 112,
   probeReadKernel: 113,
   seqWrite: 127,
@@ -45,6 +46,11 @@ export class BpfAssembler {
   /** *(width *)(target + offset) = value */
   storeValue(width: BpfWidth, target: BpfRegister, offset: number, value: number): this {
     return this.#emit(0x62 | sizeBits[width], target, 0, offset, value);
+  }
+
+  /** *(u64 *)(target + offset) += source, atomically. */
+  atomicAdd(target: BpfRegister, offset: number, source: BpfRegister): this {
+    return this.#emit(0xdb, target, source, offset, 0);
   }
 
   /** target = target op source; 64 bits wide. */

@@ -6,6 +6,7 @@
  */
 import type { BpfIterator } from "./bpf.ts";
 import { BpfAssembler, type BpfRegister, type BpfWidth, bpfHelper } from "./bpf-assembler.ts";
+import { BpfRecordWriter } from "./bpf-record.ts";
 import { type Btf, type BtfId, btfKind } from "./btf.ts";
 
 /** Offsets of a record's fields in bytes. Fields are u64 but where the comment says otherwise. */
@@ -96,11 +97,13 @@ export function taskProgram(btf: Btf): ConstructorParameters<typeof BpfIterator>
 class TaskProgramWriter {
   readonly #btf: Btf;
   readonly #asm: BpfAssembler;
+  readonly #writer: BpfRecordWriter;
   readonly #task: BtfId;
 
   constructor(btf: Btf, asm: BpfAssembler) {
     this.#btf = btf;
     this.#asm = asm;
+    this.#writer = new BpfRecordWriter(btf, asm, 10, record);
     this.#task = btf.get(btfKind.struct, "task_struct");
   }
 
@@ -112,9 +115,9 @@ class TaskProgramWriter {
     asm.jumpIfRegister("eq", 1, 2, leader);
     this.#emitRecord(taskRecord.threadSize);
     asm.place(leader);
-    for (let at = taskRecord.threadSize; at < taskRecord.processSize; at += 8) asm.storeValue(8, 10, record + at, 0);
-    this.#copy(task, this.#task, taskRecord.execs, 8, ["self_exec_id"]);
-    this.#copy(task, this.#task, taskRecord.flags, 4, ["flags"]);
+    this.#writer.clear(taskRecord.threadSize, taskRecord.processSize);
+    this.#writer.copy(task, this.#task, taskRecord.execs, 8, "self_exec_id");
+    this.#writer.copy(task, this.#task, taskRecord.flags, 4, "flags");
     this.#writeRelatives();
     this.#writeSignalPart();
     this.#writeMemory();
@@ -124,7 +127,7 @@ class TaskProgramWriter {
 
   #writeTaskPart(): void {
     const copy = (to: number, width: BpfWidth, ...paths: string[]): void =>
-      this.#copy(task, this.#task, to, width, paths);
+      this.#writer.copy(task, this.#task, to, width, ...paths);
     copy(taskRecord.pid, 4, "pid");
     copy(taskRecord.tgid, 4, "tgid");
     copy(taskRecord.state, 4, "__state", "state");
@@ -139,23 +142,23 @@ class TaskProgramWriter {
     copy(taskRecord.readBytes, 8, "ioac.read_bytes");
     copy(taskRecord.writeBytes, 8, "ioac.write_bytes");
     copy(taskRecord.start, 8, "start_boottime", "real_start_time");
-    const comm = this.#btf.member(this.#task, "comm").offset;
-    this.#copyAt(task, comm, 8, taskRecord.comm, 8);
-    this.#copyAt(task, comm + 8, 8, taskRecord.comm + 8, 8);
+    this.#writer.copyComm(task, this.#task, taskRecord.comm);
   }
 
   #writeRelatives(): void {
-    this.#through(task, this.#task, "real_parent", (parent) => {
-      this.#copy(object, parent, taskRecord.parent, 4, ["tgid"]);
+    const writer = this.#writer;
+    writer.through(task, this.#task, "real_parent", (parent) => {
+      writer.copy(object, parent, taskRecord.parent, 4, "tgid");
     });
-    this.#through(task, this.#task, "real_cred", (cred) => {
-      this.#copy(object, cred, taskRecord.effectiveUid, 4, ["euid.val"]);
+    writer.through(task, this.#task, "real_cred", (cred) => {
+      writer.copy(object, cred, taskRecord.effectiveUid, 4, "euid.val");
     });
   }
 
   #writeSignalPart(): void {
-    this.#through(task, this.#task, "signal", (signal) => {
-      const copy = (to: number, width: BpfWidth, path: string): void => this.#copy(object, signal, to, width, [path]);
+    const writer = this.#writer;
+    writer.through(task, this.#task, "signal", (signal) => {
+      const copy = (to: number, width: BpfWidth, path: string): void => writer.copy(object, signal, to, width, path);
       copy(taskRecord.threads, 4, "nr_threads");
       copy(taskRecord.deadRuntime, 8, "sum_sched_runtime");
       copy(taskRecord.deadUserTime, 8, "utime");
@@ -167,19 +170,20 @@ class TaskProgramWriter {
       copy(taskRecord.deadReadBytes, 8, "ioac.read_bytes");
       copy(taskRecord.deadWriteBytes, 8, "ioac.write_bytes");
       const limits = this.#btf.member(signal, "rlim").offset;
-      this.#copyAt(object, limits + rlimitNofile * 16, 8, taskRecord.fdLimit, 8);
+      writer.copyAt(object, limits + rlimitNofile * 16, 8, taskRecord.fdLimit, 8);
     });
   }
 
   #writeMemory(): void {
-    this.#through(task, this.#task, "mm", (mm) => {
-      this.#asm.storeValue(4, 10, record + taskRecord.hasMemory, 1);
-      this.#copy(object, mm, taskRecord.totalPages, 8, ["total_vm"]);
-      this.#copy(object, mm, taskRecord.peakPages, 8, ["hiwater_rss"]);
+    const writer = this.#writer;
+    writer.through(task, this.#task, "mm", (mm) => {
+      writer.setValue(4, taskRecord.hasMemory, 1);
+      writer.copy(object, mm, taskRecord.totalPages, 8, "total_vm");
+      writer.copy(object, mm, taskRecord.peakPages, 8, "hiwater_rss");
       // enum: MM_FILEPAGES 0, MM_ANONPAGES 1, MM_SWAPENTS 2, MM_SHMEMPAGES 3 (include/linux/mm_types_task.h)
       const targets = [taskRecord.filePages, taskRecord.anonymousPages, taskRecord.swapPages, taskRecord.sharedPages];
       targets.forEach((target, i) => {
-        this.#copyAt(object, this.#rssOffset(mm, i), 8, target, 8);
+        writer.copyAt(object, this.#rssOffset(mm, i), 8, target, 8);
       });
     });
   }
@@ -195,10 +199,11 @@ class TaskProgramWriter {
   /** Counts the bits of files->fdt->open_fds, as the kernel does for the size of /proc/PID/fd. */
   #countFds(): void {
     const asm = this.#asm;
-    this.#through(task, this.#task, "files", (files) => {
+    this.#writer.through(task, this.#task, "files", (files) => {
       const fdt = this.#btf.member(files, "fdt");
       const fdtType = this.#btf.pointee(fdt.type);
       const none = asm.label();
+      asm.storeValue(8, 10, slotCount, 0xffffffff | 0);
       asm.load(8, object, object, fdt.offset).jumpIf("eq", object, 0, none);
       asm.load(8, 1, object, this.#btf.member(fdtType, "open_fds").offset).store(8, 10, slotFds, 1);
       asm.load(4, 1, object, this.#btf.member(fdtType, "max_fds").offset).computeValue("shr", 1, 6);
@@ -239,25 +244,6 @@ class TaskProgramWriter {
     asm.setWide(2, 0x0f0f0f0f0f0f0f0fn).compute("mov", 3, 1).computeValue("shr", 3, 4).compute("add", 1, 3);
     asm.compute("and", 1, 2);
     asm.setWide(2, 0x0101010101010101n).compute("mul", 1, 2).computeValue("shr", 1, 56);
-  }
-
-  /** Follows a pointer member into R8 and runs `body` for the type behind it; skips it where the pointer is null. */
-  #through(base: BpfRegister, type: BtfId, path: string, body: (pointee: BtfId) => void): void {
-    const member = this.#btf.member(type, path);
-    const none = this.#asm.label();
-    this.#asm.load(8, object, base, member.offset).jumpIf("eq", object, 0, none);
-    body(this.#btf.pointee(member.type));
-    this.#asm.place(none);
-  }
-
-  #copy(base: BpfRegister, type: BtfId, to: number, width: BpfWidth, paths: readonly string[]): void {
-    const member = this.#btf.member(type, ...paths);
-    const from: BpfWidth = member.size >= 8 ? 8 : member.size >= 4 ? 4 : member.size >= 2 ? 2 : 1;
-    this.#copyAt(base, member.offset, from, to, width);
-  }
-
-  #copyAt(base: BpfRegister, offset: number, from: BpfWidth, to: number, width: BpfWidth): void {
-    this.#asm.load(from, 2, base, offset).store(width, 10, record + to, 2);
   }
 
   /** bpf_seq_write(seq, record, size), then the end. A full buffer makes the kernel run the program again for the task. */

@@ -2,7 +2,7 @@
  * bpf(2), as far as reading the kernel needs it: programs of type TRACING, iterator links, tracepoints with BTF types, and
  * ring buffers. Everything is held by file descriptors and ends with them, at the latest with this process.
  */
-import { closeSync, readSync } from "node:fs";
+import { closeSync, readFileSync, readSync } from "node:fs";
 import { ProcscopeError } from "../base/errors.ts";
 import type { BtfId } from "./btf.ts";
 import { addressOf, errnoName } from "./ffi.ts";
@@ -11,7 +11,10 @@ import { syscall } from "./syscall.ts";
 /** enum bpf_cmd */
 const command = { mapCreate: 0, progLoad: 5, rawTracepointOpen: 17, linkCreate: 28, iterCreate: 33 } as const;
 const progTypeTracing = 26;
+const mapTypeArray = 2;
 const mapTypeRingbuf = 27;
+/** BPF_F_MMAPABLE */
+const flagMmapable = 1024;
 
 /** enum bpf_attach_type */
 export const bpfAttach = { rawTracepoint: 23, iterator: 28 } as const;
@@ -43,7 +46,7 @@ export function loadProgram(program: BpfProgram): number {
   attr.writeUInt32LE(program.attachTo, 108);
   const fd = bpf(command.progLoad, attr);
   if (fd >= 0) return fd;
-  throw bpfError(`loading the BPF program ${program.name}`, fd, fd === -1 ? "" : verifierWords(attr));
+  throw bpfError(`loading the BPF program ${program.name}`, fd, verifierWords(attr));
 }
 
 /** An iterator over the kernel's objects: link once, open a scan as often as wanted. */
@@ -103,23 +106,49 @@ export class BpfIterator {
   }
 }
 
-/** Attaches a loaded program of attach type rawTracepoint; returns the link's file descriptor. */
-export function attachRawTracepoint(program: number, name: string): number {
+/** Attaches a loaded program of type rawTracepoint to what it is for; returns the link's file descriptor. */
+export function attachTracing(program: number, name: string): number {
   const attr = Buffer.alloc(16);
   attr.writeUInt32LE(program, 8);
   const fd = bpf(command.rawTracepointOpen, attr);
-  if (fd < 0) throw bpfError(`attaching to the tracepoint ${name}`, fd);
+  if (fd < 0) throw bpfError(`attaching BPF to ${name}`, fd);
   return fd;
+}
+
+/** How often the kernel skipped a program because it ran on that CPU already (/proc/PID/fdinfo). */
+export function missedRuns(program: number): number {
+  const info = readFileSync(`/proc/self/fdinfo/${program}`, "latin1");
+  return Number(/^recursion_misses:\s*(\d+)/m.exec(info)?.[1] ?? 0);
 }
 
 /** Creates a ring buffer of `size` bytes (a power of two of pages); returns its file descriptor. */
 export function createRingBufferMap(name: string, size: number): number {
+  return createMap(name, { type: mapTypeRingbuf, keySize: 0, valueSize: 0, entries: size, flags: 0 });
+}
+
+/** Creates an array of 64-bit counters that can be mapped into memory; returns its file descriptor. */
+export function createCounterMap(name: string, counters: number): number {
+  return createMap(name, { type: mapTypeArray, keySize: 4, valueSize: 8, entries: counters, flags: flagMmapable });
+}
+
+interface MapShape {
+  readonly type: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly entries: number;
+  readonly flags: number;
+}
+
+function createMap(name: string, shape: MapShape): number {
   const attr = Buffer.alloc(72);
-  attr.writeUInt32LE(mapTypeRingbuf, 0);
-  attr.writeUInt32LE(size, 12);
+  attr.writeUInt32LE(shape.type, 0);
+  attr.writeUInt32LE(shape.keySize, 4);
+  attr.writeUInt32LE(shape.valueSize, 8);
+  attr.writeUInt32LE(shape.entries, 12);
+  attr.writeUInt32LE(shape.flags, 16);
   attr.write(name.slice(0, 15), 28, "latin1");
   const fd = bpf(command.mapCreate, attr);
-  if (fd < 0) throw bpfError("creating a BPF ring buffer", fd);
+  if (fd < 0) throw bpfError(`creating the BPF map ${name}`, fd);
   return fd;
 }
 
@@ -148,7 +177,7 @@ function verifierWords(attr: Buffer): string {
 function bpfError(doing: string, result: number, detail = ""): ProcscopeError {
   const errno = errnoName(-result);
   if (errno === "EPERM" || errno === "EACCES") {
-    // EACCES with words from the verifier is a program that it does not take, not a missing right.
+    // With words from the verifier it is a program that the kernel does not take, not a missing right.
     if (detail === "") {
       return new ProcscopeError("PERMISSION", `${doing}: the kernel refused (${errno})`, {
         hint: "needs CAP_BPF and CAP_PERFMON (run as root, or setpriv --inh-caps=+bpf,+perfmon --ambient-caps=+bpf,+perfmon); in a container also a seccomp profile that allows bpf",

@@ -2,19 +2,18 @@
  * The source "bpf": all processes and threads in one pass of the kernel's task iterator, without a file opened per
  * process. CPU times are exact to the nanosecond and split into user and system as the kernel splits them for procfs.
  */
-import { readlinkSync, statSync } from "node:fs";
-import { errnoOf, ProcscopeError } from "../../base/errors.ts";
+import { statSync } from "node:fs";
+import { errnoOf } from "../../base/errors.ts";
 import { BpfIterator } from "../../kernel/bpf.ts";
 import { taskProgram, taskRecord } from "../../kernel/bpf-tasks.ts";
 import { kernelBtf } from "../../kernel/btf.ts";
 import { defaultProcMount } from "../../kernel/proc-file.ts";
 import { pageSize } from "../../kernel/proc-stat.ts";
+import { refuseForeignPids } from "./pid-namespace.ts";
 import { grown } from "./row-table.ts";
 import { Field, type ProcessSource, ProcessTable, type ScanRequest, ThreadTable } from "./source.ts";
 import { WchanReader } from "./wchan.ts";
 
-/** PROC_PID_INIT_INO (include/linux/proc_ns.h): the inode of the first pid namespace. */
-const initialPidNamespace = "pid:[4026531836]";
 const pfKthread = 0x00200000;
 const commLength = 16;
 const nsPerTick = 1e7;
@@ -58,19 +57,8 @@ const newSums = (rows: number): Sums => ({
  * `mount` is the procfs that is asked for what the iterator does not know: wchan and very large descriptor tables.
  */
 export function openBpfSource(mount: string = defaultProcMount): ProcessSource {
-  refuseForeignNamespace();
+  refuseForeignPids("the BPF task iterator");
   return new BpfSource(new BpfIterator(taskProgram(kernelBtf())), mount);
-}
-
-function refuseForeignNamespace(): void {
-  if (readlinkSync("/proc/self/ns/pid") === initialPidNamespace) return;
-  throw new ProcscopeError(
-    "UNSUPPORTED_HERE",
-    "the BPF task iterator gives the host's process ids, and this is a container's pid namespace",
-    {
-      hint: "run in the host's pid namespace (docker --pid=host, Kubernetes hostPID: true), or read through /proc",
-    },
-  );
 }
 
 class BpfSource implements ProcessSource {

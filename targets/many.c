@@ -1,0 +1,78 @@
+/*
+ * A machine full of services: COUNT processes named svc00 to svc49, each with 10 open files, every tenth with 4 more
+ * threads, two of them busy for 5 % of a CPU; the others sleep, waking every 10 s. Prints "ready", runs for SECONDS or
+ * until its standard input ends, then takes all of them with it.
+ * many COUNT SECONDS
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void *idle(void *number) {
+  char name[16];
+  snprintf(name, sizeof name, "worker-%ld", (long)number);
+  prctl(PR_SET_NAME, name);
+  for (;;) sleep(10);
+}
+
+static void busy(void) {
+  for (;;) {
+    clock_t start = clock();
+    while (clock() - start < CLOCKS_PER_SEC / 200) {
+    }
+    usleep(95000);
+  }
+}
+
+/* Runs as the service itself: the program is executed anew so that it has its own argv and a normal address space. */
+static int service(int index) {
+  static char touched[1 << 20];
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  memset(touched, 1, sizeof touched);
+  for (int i = 0; i < 7; i++)
+    if (open("/dev/null", O_RDONLY) < 0) return 1;
+  if (index % 10 == 0)
+    for (long i = 0; i < 4; i++) {
+      pthread_t id;
+      pthread_create(&id, 0, idle, (void *)i);
+    }
+  if (index < 2) busy();
+  for (;;) sleep(10);
+}
+
+int main(int argc, char **argv) {
+  int count = argc > 1 ? atoi(argv[1]) : 100;
+  int seconds = argc > 2 ? atoi(argv[2]) : 60;
+  struct pollfd input = {0, POLLIN, 0};
+  if (argc > 3) {
+    prctl(PR_SET_NAME, argv[0]);
+    return service(atoi(argv[3]));
+  }
+  signal(SIGCHLD, SIG_IGN);
+  for (int i = 0; i < count; i++) {
+    pid_t child = vfork();
+    if (child < 0) return 1;
+    if (child == 0) {
+      char name[16], index[12];
+      snprintf(name, sizeof name, "svc%02d", i % 50);
+      snprintf(index, sizeof index, "%d", i);
+      execl("/proc/self/exe", name, "0", "0", index, (char *)0);
+      _exit(127);
+    }
+  }
+  /* The last ones need a moment to become themselves. */
+  sleep(1 + count / 2000);
+  puts("ready");
+  fflush(stdout);
+  poll(&input, 1, seconds * 1000);
+  kill(0, SIGTERM);
+  return 0;
+}

@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openBpfExits, openExitSource, openTaskstatsExits } from "../../src/proc/sources/exits.ts";
+import type { ExitRecord, ExitSource } from "../../src/proc/sources/source.ts";
+import { compiled, cTarget, isRoot, runAsNobody } from "../kernel/targets.ts";
+
+const asRoot = isRoot ? {} : { skip: "needs root" };
+
+/** Runs a program and drains the sources every 50 ms until it has ended and everything came; returns its output too. */
+async function during(
+  sources: readonly ExitSource[],
+  command: string,
+  args: readonly string[],
+): Promise<[string, ExitRecord[][]]> {
+  const records: ExitRecord[][] = sources.map(() => []);
+  const drain = (): void => {
+    for (const [i, source] of sources.entries()) records[i]!.push(...source.drain());
+  };
+  drain();
+  for (const list of records) list.length = 0;
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
+  let output = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    output += text;
+  });
+  const timer = setInterval(drain, 50);
+  await once(child, "close");
+  await sleep(1200);
+  clearInterval(timer);
+  drain();
+  return [output, records];
+}
+
+const cpuOf = (records: readonly ExitRecord[]): number =>
+  records.reduce((sum, record) => sum + record.utime + record.stime, 0);
+
+describe("exit records", asRoot, () => {
+  test("2,000 processes of 10 ms one after another: none is lost, and their CPU is all there", async () => {
+    const sources = [openBpfExits(), openTaskstatsExits()];
+    try {
+      const [output, [bpf, taskstats]] = await during(sources, cTarget("churn"), ["2000", "10", "churned"]);
+      const truth = Number(/cpu (\d+) ran 2000/.exec(output)![1]);
+      const byBpf = bpf!.filter((record) => record.comm === "churned");
+      const byTaskstats = taskstats!.filter((record) => record.comm === "churned");
+      assert.equal(byBpf.length, 2000);
+      assert.equal(byTaskstats.length, 2000);
+      assert.deepEqual(
+        sources.map((source) => source.lost),
+        [0, 0],
+      );
+      const share = cpuOf(byBpf) / truth;
+      // More than what they say of themselves: they cannot measure their own end.
+      assert.ok(share >= 0.99 && share < 1.25, `bpf: ${share} of the processes' own measure`);
+      // Taskstats samples by the timer tick: right on average, within some percent over 2,000 processes.
+      const sampled = cpuOf(byTaskstats) / truth;
+      assert.ok(sampled > 0.9 && sampled < 1.3, `taskstats: ${sampled}`);
+      assert.ok(byBpf.every((record) => record.exitCode === 7 && record.signal === 0 && record.execed === true));
+      assert.ok(byBpf.every((record) => record.cmdline?.[1] === "burn" && record.cmdline[3] === "churned"));
+      assert.ok(byTaskstats.every((record) => record.exitCode === 7 && record.execed === true));
+    } finally {
+      for (const source of sources) source.close();
+    }
+  });
+
+  for (const open of [openBpfExits, openTaskstatsExits]) {
+    test(`${open === openBpfExits ? "bpf" : "taskstats"}: a process of four threads is one record with the sum of their CPU`, async () => {
+      const source = open();
+      try {
+        const [output, [records]] = await during([source], cTarget("churn"), ["5", "200", "threaded", "4"]);
+        const truth = Number(/cpu (\d+) ran 5/.exec(output)![1]);
+        const ours = records!.filter((record) => record.comm === "threaded");
+        assert.equal(ours.length, 5);
+        const share = cpuOf(ours) / truth;
+        assert.ok(share > 0.9 && share < 1.15, `${share} of the processes' own measure`);
+        assert.ok(ours.every((record) => record.exitCode === 7 && record.peakBytes! > 100_000));
+      } finally {
+        source.close();
+      }
+    });
+
+    test(`${open === openBpfExits ? "bpf" : "taskstats"}: signals, codes, IO, parents and forks without exec are told`, async () => {
+      const source = open();
+      try {
+        const script = `
+          sh -c 'kill -9 $$'; sh -c 'exit 42';
+          dd if=/dev/zero of=written bs=64k count=32 conv=fsync 2>/dev/null;
+          ( : ; : ) ; echo $$`;
+        const folder = execFileSync("mktemp", ["-d", "/var/tmp/procscope-exits-XXXXXX"], { encoding: "utf8" }).trim();
+        const [output, [records]] = await during([source], "sh", ["-c", `cd ${folder}; ${script}; rm -r ${folder}`]);
+        const parent = Number(output.trim());
+        const children = records!.filter((record) => record.ppid === parent);
+        assert.ok(
+          children.some((record) => record.signal === 9 && record.exitCode === 0),
+          "killed by signal 9",
+        );
+        assert.ok(
+          children.some((record) => record.signal === 0 && record.exitCode === 42),
+          "exit 42",
+        );
+        const dd = children.find((record) => record.comm === "dd");
+        assert.ok(dd && dd.writeBytes >= 32 * 65536, `dd wrote ${dd?.writeBytes}`);
+        assert.ok(
+          children.some((record) => record.comm === "sh" && record.execed === false),
+          "a subshell is a fork",
+        );
+        const shell = records!.find((record) => record.pid === parent);
+        assert.equal(shell?.ppid, process.pid);
+        assert.ok((shell?.voluntarySwitches ?? 0) > 0 && (shell?.minorFaults ?? 0) > 0);
+        if (source.name === "bpf") assert.deepEqual(shell?.cmdline?.slice(0, 2), ["sh", "-c"]);
+        const began = (shell?.startTime ?? Date.now() / 1000) * 1000;
+        assert.ok(Math.abs(began - Date.now()) < 20_000, `started ${began}`);
+      } finally {
+        source.close();
+      }
+    });
+  }
+
+  test("the best source is picked, and closed twice without harm", () => {
+    const source = openExitSource();
+    assert.equal(source.name, "bpf");
+    source.close();
+    source.close();
+  });
+
+  test("without rights the error names the capability", () => {
+    const out = runAsNobody(`
+      import { openBpfExits, openExitSource, openTaskstatsExits } from ${JSON.stringify(compiled("proc/sources/exits.js"))};
+      const say = (f) => { try { return f().name; } catch (e) { return { code: e.code, hint: e.hint }; } };
+      console.log(JSON.stringify([say(openBpfExits), say(openTaskstatsExits), say(openExitSource)]));`);
+    const [bpf, taskstats, best] = JSON.parse(out) as { code: string; hint: string }[];
+    assert.equal(bpf!.code, "PERMISSION");
+    assert.match(bpf!.hint, /CAP_BPF and CAP_PERFMON/);
+    for (const error of [taskstats!, best!]) {
+      assert.equal(error.code, "PERMISSION");
+      assert.match(error.hint, /CAP_NET_ADMIN/);
+    }
+  });
+});
