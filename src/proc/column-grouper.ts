@@ -208,8 +208,13 @@ export class ColumnGrouper {
   private cmdlineChanged(row: number): boolean {
     const { processes } = this.source;
     if (this.state.cmdlineHash[row] === 0 || processes.columns.kernelThread[row]) return false;
-    const cmdline = cmdlineOf(`${this.options.mount}/${processes.id[row]}`);
+    const cmdline = this.readCmdline(row);
     return cmdline !== undefined && hashWords(cmdline) !== this.state.cmdlineHash[row];
+  }
+
+  /** The command line of a process, undefined where it ended meanwhile. */
+  protected readCmdline(row: number): readonly string[] | undefined {
+    return cmdlineOf(`${this.options.mount}/${this.source.processes.id[row]}`);
   }
 
   private rematch(row: number, unmatched: number[]): void {
@@ -224,7 +229,7 @@ export class ColumnGrouper {
     const { columns } = processes;
     const pid = processes.id[row]!;
     const dir = `${options.mount}/${pid}`;
-    const cmdline = columns.kernelThread[row] ? [] : cmdlineOf(dir);
+    const cmdline = columns.kernelThread[row] ? [] : this.readCmdline(row);
     if (cmdline === undefined) {
       state.group[row] = this.former.get(row) ?? ungrouped;
       this.retry.push(row);
