@@ -88,7 +88,7 @@ function compile(pattern: string): RegExp {
 /** "name: argv", by which a process is sought; undefined where it is gone or a kernel thread. */
 function describe(pid: Pid): string | undefined {
   try {
-    const argv = readCmdline(pid);
+    const argv = readCmdline(`/proc/${pid}`) ?? [];
     return argv.length === 0 ? undefined : `${readProcStatus(pid).name}: ${argv.join(" ")}`;
   } catch {
     return undefined;
