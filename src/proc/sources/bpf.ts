@@ -2,7 +2,7 @@
  * The source "bpf": all processes and threads in one pass of the kernel's task iterator, without a file opened per
  * process. CPU times are exact to the nanosecond and split into user and system as the kernel splits them for procfs.
  */
-import { statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { errnoOf } from "../../base/errors.ts";
 import { BpfIterator } from "../../kernel/bpf.ts";
 import { taskProgram, taskRecord } from "../../kernel/bpf-tasks.ts";
@@ -79,8 +79,13 @@ class BpfSource implements ProcessSource {
     this.#iterator = iterator;
     this.#mount = mount;
     this.#wchan = new WchanReader(mount, this.processes);
-    this.notes =
-      process.geteuid?.() === 0 ? [] : ["wchan reads as nothing for processes of other users without CAP_SYS_PTRACE"];
+    const hidden = hiddenPids(iterator, mount);
+    this.notes = [
+      ...(process.geteuid?.() === 0
+        ? []
+        : ["wchan reads as nothing for processes of other users without CAP_SYS_PTRACE"]),
+      ...(hidden.length === 0 ? [] : [`the kernel hides from BPF what procfs shows: process ${hidden.join(", ")}`]),
+    ];
   }
 
   scan(request: ScanRequest): void {
@@ -177,7 +182,8 @@ class BpfSource implements ProcessSource {
     const { columns } = this.processes;
     columns.denied[row]! &= ~Field.files;
     if (count !== uncounted) {
-      columns.openFiles[row] = count;
+      // The scan's own descriptor is open while it counts.
+      columns.openFiles[row] = this.processes.id[row] === process.pid ? count - 1 : count;
       columns.valid[row]! |= Field.files;
       return;
     }
@@ -281,6 +287,30 @@ class BpfSource implements ProcessSource {
     const larger = newSums(this.processes.capacity);
     for (const name of Object.keys(larger) as (keyof Sums)[]) larger[name].set(this.#sums[name]);
     this.#sums = larger;
+  }
+}
+
+/**
+ * Processes that procfs shows and the iterator does not: some sandboxes keep their own from BPF. Those that began or ended
+ * meanwhile do not count.
+ */
+function hiddenPids(iterator: BpfIterator, mount: string): number[] {
+  const before = new Set(pidsOf(mount));
+  const seen = new Set<number>();
+  const bytes = iterator.scan();
+  for (let at = 0; at < bytes.length; ) {
+    const pid = bytes.readUInt32LE(at + taskRecord.tgid);
+    seen.add(pid);
+    at += bytes.readUInt32LE(at + taskRecord.pid) === pid ? taskRecord.processSize : taskRecord.threadSize;
+  }
+  return pidsOf(mount).filter((pid) => before.has(pid) && !seen.has(pid));
+}
+
+function pidsOf(mount: string): number[] {
+  try {
+    return readdirSync(mount).map(Number).filter(Boolean);
+  } catch {
+    return [];
   }
 }
 

@@ -38,8 +38,11 @@ interface Rule {
   readonly field: number;
   /** How far apart two right answers may lie. */
   readonly tolerance: number;
-  /** Counted by some sources for the main thread only: compared in processes of one thread. */
-  readonly oneThread?: boolean;
+  /**
+   * Counted by procfs for the main thread only, by the task iterator for all threads, ended ones too: compared in
+   * processes of one thread, which may have had others.
+   */
+  readonly ofMainThread?: boolean;
   /** Changes at every wake-up: compared in processes of one thread that slept through the comparison. */
   readonly whileAsleep?: boolean;
 }
@@ -63,8 +66,8 @@ const rules: readonly Rule[] = [
   { column: "readBytes", field: Field.io, tolerance: 0 },
   { column: "writeBytes", field: Field.io, tolerance: 0 },
   { column: "swapBytes", field: Field.swap, tolerance: memorySlack },
-  { column: "voluntarySwitches", field: Field.switches, tolerance: 0, oneThread: true },
-  { column: "nonvoluntarySwitches", field: Field.switches, tolerance: 0, oneThread: true },
+  { column: "voluntarySwitches", field: Field.switches, tolerance: 0, ofMainThread: true },
+  { column: "nonvoluntarySwitches", field: Field.switches, tolerance: 0, ofMainThread: true },
   { column: "openFiles", field: Field.files, tolerance: 0 },
   { column: "fileLimit", field: Field.limit, tolerance: 0 },
   { column: "uid", field: Field.owner, tolerance: 0 },
@@ -146,15 +149,20 @@ function compareRow(
   rules.forEach((rule, i) => {
     const before = first.values[i]!;
     const after = a.processes.columns[rule.column][rowA]!;
-    if ((valid & rule.field) === 0 || (rule.oneThread && !oneThread) || (rule.whileAsleep && !asleep)) return;
+    if ((valid & rule.field) === 0 || (rule.ofMainThread && !oneThread) || (rule.whileAsleep && !asleep)) return;
     compared++;
     const between = b.processes.columns[rule.column][rowB]!;
-    const low = Math.min(before, after) - rule.tolerance;
-    const high = Math.max(before, after) + rule.tolerance;
+    const low = rule.ofMainThread && countsAllThreads(a) ? 0 : Math.min(before, after) - rule.tolerance;
+    const high =
+      rule.ofMainThread && countsAllThreads(b) ? Number.POSITIVE_INFINITY : Math.max(before, after) + rule.tolerance;
     if ((between >= low && between <= high) || differences.length >= mostDifferences) return;
     differences.push({ pid: a.processes.id[rowA]!, comm: first.comm, field: rule.column, before, between, after });
   });
   return compared;
+}
+
+function countsAllThreads(source: ProcessSource): boolean {
+  return source.name === "bpf";
 }
 
 function sameProcess(source: ProcessSource, row: number, startTicks: number): boolean {
