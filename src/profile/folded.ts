@@ -25,15 +25,17 @@ export function* foldedChunks(
   const names = tree.names.map((name) => Buffer.from(name.replace(/;/g, ":").replace(/[\r\n]+/g, " ")));
   const path = new Int32Column();
   const out = new ChunkWriter();
-  for (let node = 1; node < tree.count; node++) {
+  // Node 0 is the empty stack: py-spy and others write it as a count alone.
+  for (let node = 0; node < tree.count; node++) {
     const value = Math.round(self[node]!);
     if (value === 0) continue;
     path.length = 0;
     for (let at = node; at > 0; at = tree.parent[at]!) path.push(tree.frame[at]!);
     for (let i = path.length - 1; i >= 0; i--) {
       out.bytes(names[path.data[i]!]!);
-      out.byte(i > 0 ? SEMICOLON : SPACE);
+      if (i > 0) out.byte(SEMICOLON);
     }
+    out.byte(SPACE);
     out.integer(value);
     out.byte(NEWLINE);
     if (out.full) {
@@ -83,10 +85,10 @@ class FoldedReader {
     let space = end - 1;
     while (space > start && bytes[space] !== SPACE) space--;
     const count = Number(bytes.toString("latin1", space + 1, end));
-    if (space === start || !Number.isFinite(count)) throw malformed(`line ${number} is not "frame;frame count"`);
+    if (bytes[space] !== SPACE || !Number.isFinite(count)) throw malformed(`line ${number} is not "frame;frame count"`);
     let stack = 0;
     let depth = 0;
-    for (let at = start; at <= space; ) {
+    for (let at = start; at <= space && space > start; ) {
       let stop = at;
       while (stop < space && bytes[stop] !== SEMICOLON) stop++;
       stack = this.builder.push(stack, this.names.intern(at, stop));

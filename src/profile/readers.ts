@@ -5,6 +5,7 @@ import { decodeFolded } from "./folded.ts";
 import type { Profile } from "./model.ts";
 import { decodePerfScript, looksLikePerfScript } from "./perf-script.ts";
 import { decodePprof, inflateProfile } from "./pprof-reader.ts";
+import { ProtobufReader } from "./protobuf.ts";
 import { decodeV8Cpu, isV8Cpu } from "./v8-cpu.ts";
 import { decodeV8Heap, isV8Heap } from "./v8-heap.ts";
 
@@ -34,10 +35,29 @@ function formatOf(bytes: Uint8Array): ProfileFormat | undefined {
     if (/"nodes"\s*:/.test(head)) return "cpuprofile";
     return /"head"\s*:/.test(head) ? "heapprofile" : undefined;
   }
-  // profile.proto begins with a sample type: field 1, a short message of two string numbers.
-  if (bytes[0] === 0x0a && bytes[1]! <= 12 && (bytes[2] === 0x08 || bytes[2] === 0x10)) return "pprof";
+  if (looksLikePprof(bytes)) return "pprof";
   if (looksLikePerfScript(head)) return "perf-script";
   return looksFolded(head) ? "folded" : undefined;
+}
+
+/** The wire types of profile.proto's fields 1 … 15; field 13 may be packed or not. */
+const wireTypes = [-1, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 2, 0, -1, 0, 0];
+const FIELDS_LOOKED_AT = 64;
+
+/** The first fields are profile.proto's, and the content is not text: its messages hold numbers below 9. */
+function looksLikePprof(bytes: Uint8Array): boolean {
+  if (!bytes.subarray(0, 256).some((byte) => byte < 9)) return false;
+  try {
+    const reader = new ProtobufReader(bytes);
+    let fields = 0;
+    for (; fields < FIELDS_LOOKED_AT && reader.next(); fields++) {
+      const expected = wireTypes[reader.field];
+      if (expected === undefined || (expected >= 0 && expected !== (reader.isSpan ? 2 : 0))) return false;
+    }
+    return fields > 0;
+  } catch {
+    return false;
+  }
 }
 
 /** The first lines all end in a number after a space, and are text. */
@@ -49,7 +69,9 @@ function looksFolded(head: string): boolean {
   // The last line of what we looked at may be cut off.
   if (head.length >= HEAD - 4 && lines.length > 1) lines.pop();
   return (
-    lines.length > 0 && lines.every((line) => /^[^\x00-\x08]+ \d+(\.\d+)?\s*$/.test(line)) && /[;]| \d+\s*$/m.test(head)
+    lines.length > 0 &&
+    lines.every((line) => /^[^\x00\ufffd]* \d+(\.\d+)?\s*$/.test(line)) &&
+    /[;]| \d+\s*$/m.test(head)
   );
 }
 

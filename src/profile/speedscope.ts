@@ -80,7 +80,7 @@ function timedRows(profile: Profile, tree: FrameTree, type: number): Rows {
 function summedRows(profile: Profile, tree: FrameTree, type: number): Rows {
   const self = selfValues(tree, profile, type);
   const nodes = new Int32Column();
-  for (let node = 1; node < tree.count; node++) if (Math.round(self[node]!) > 0) nodes.push(node);
+  for (let node = 0; node < tree.count; node++) if (Math.round(self[node]!) > 0) nodes.push(node);
   return {
     count: nodes.length,
     node: (row) => nodes.data[row]!,

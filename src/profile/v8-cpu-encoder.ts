@@ -99,6 +99,7 @@ class NodeWriter {
   private readonly tickCounts = new Float64Column();
   private readonly nextTick = new Int32Column();
   private readonly firstTick: Int32Array;
+  private readonly lastTick: Int32Array;
 
   constructor(profile: Profile, tree: FrameTree, rows: Int32Column) {
     this.profile = profile;
@@ -112,6 +113,7 @@ class NodeWriter {
     }
     this.hits = new Float64Array(tree.count);
     this.firstTick = new Int32Array(tree.count).fill(-1);
+    this.lastTick = new Int32Array(tree.count).fill(-1);
     for (const row of rows.view()) this.hit(row);
   }
 
@@ -129,8 +131,11 @@ class NodeWriter {
     const tick = this.ticks.intern(node, line);
     if (tick === this.tickCounts.length) {
       this.tickCounts.push(0);
-      this.nextTick.push(this.firstTick[node]!);
-      this.firstTick[node] = tick;
+      this.nextTick.push(-1);
+      // In order of appearance: a reader hands lines to samples in the order of the ticks.
+      if (this.firstTick[node]! < 0) this.firstTick[node] = tick;
+      else this.nextTick.data[this.lastTick[node]!] = tick;
+      this.lastTick[node] = tick;
     }
     this.tickCounts.data[tick]!++;
   }
