@@ -165,7 +165,7 @@ async function serve(exporter: Exporter, values: Values, signal: AbortSignal): P
   });
   const { source } = exporter.collector.grouper;
   log(`listening on ${server.url}${values["web.telemetry-path"]}, processes read by ${source.name}`);
-  if (values["web.listen-address"] === options["web.listen-address"].default) {
+  if (/^(127\.|localhost:|\[::1\])/.test(values["web.listen-address"])) {
     log("only this machine can reach it: -web.listen-address=:9256 opens it to the network");
   }
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
