@@ -30,39 +30,45 @@ export const taskRecord = {
   comm: 88,
   /** After boot, in ns, on the clock that counts suspend. */
   start: 104,
-  threadSize: 112,
+  /** What procfs last told of the thread's times, in ns: it never goes below; 0 where this kernel does not keep it. */
+  toldUserTime: 112,
+  toldSystemTime: 120,
+  threadSize: 128,
 
   // Group leaders only. "Dead" counters are those of the group's threads that ended already.
-  parent: 112, // u32
-  effectiveUid: 116, // u32
-  threads: 120, // u32
+  parent: 128, // u32
+  effectiveUid: 132, // u32
+  threads: 136, // u32
   /** u32; 0xffffffff where the table is larger than the program counts through. */
-  openFds: 124,
-  deadRuntime: 128,
-  deadUserTime: 136,
-  deadSystemTime: 144,
-  deadVoluntarySwitches: 152,
-  deadInvoluntarySwitches: 160,
-  deadMinorFaults: 168,
-  deadMajorFaults: 176,
-  deadReadBytes: 184,
-  deadWriteBytes: 192,
+  openFds: 140,
+  deadRuntime: 144,
+  deadUserTime: 152,
+  deadSystemTime: 160,
+  deadVoluntarySwitches: 168,
+  deadInvoluntarySwitches: 176,
+  deadMinorFaults: 184,
+  deadMajorFaults: 192,
+  deadReadBytes: 200,
+  deadWriteBytes: 208,
   /** RLIMIT_NOFILE, soft; all ones is unlimited. */
-  fdLimit: 200,
-  totalPages: 208,
+  fdLimit: 216,
+  totalPages: 224,
   // i64: approximate within a batch per CPU, and so below 0 at times, as in /proc/PID/stat.
-  filePages: 216,
-  anonymousPages: 224,
-  swapPages: 232,
-  sharedPages: 240,
+  filePages: 232,
+  anonymousPages: 240,
+  swapPages: 248,
+  sharedPages: 256,
   /** i64: the largest resident size seen at its updates; the present one may be larger. */
-  peakPages: 248,
+  peakPages: 264,
   /** Counts execve calls, inherited at fork. */
-  execs: 256,
-  flags: 264, // u32: PF_*
+  execs: 272,
+  flags: 280, // u32: PF_*
   /** u32: 1 where the task has an address space. */
-  hasMemory: 268,
-  processSize: 272,
+  hasMemory: 284,
+  /** As toldUserTime, of the whole process. */
+  toldGroupUserTime: 288,
+  toldGroupSystemTime: 296,
+  processSize: 304,
 } as const;
 
 const rlimitNofile = 7;
@@ -143,6 +149,15 @@ class TaskProgramWriter {
     copy(taskRecord.writeBytes, 8, "ioac.write_bytes");
     copy(taskRecord.start, 8, "start_boottime", "real_start_time");
     this.#writer.copyComm(task, this.#task, taskRecord.comm);
+    this.#writer.clear(taskRecord.toldUserTime, taskRecord.threadSize);
+    this.#writeTold(task, this.#task, taskRecord.toldUserTime);
+  }
+
+  /** prev_cputime is not there on kernels that account CPU time natively (CONFIG_VIRT_CPU_ACCOUNTING_NATIVE). */
+  #writeTold(source: BpfRegister, type: BtfId, to: number): void {
+    if (!this.#btf.findMember(type, "prev_cputime")) return;
+    this.#writer.copy(source, type, to, 8, "prev_cputime.utime");
+    this.#writer.copy(source, type, to + 8, 8, "prev_cputime.stime");
   }
 
   #writeRelatives(): void {
@@ -169,6 +184,7 @@ class TaskProgramWriter {
       copy(taskRecord.deadMajorFaults, 8, "maj_flt");
       copy(taskRecord.deadReadBytes, 8, "ioac.read_bytes");
       copy(taskRecord.deadWriteBytes, 8, "ioac.write_bytes");
+      this.#writeTold(object, signal, taskRecord.toldGroupUserTime);
       const limits = this.#btf.member(signal, "rlim").offset;
       writer.copyAt(object, limits + rlimitNofile * 16, 8, taskRecord.fdLimit, 8);
     });

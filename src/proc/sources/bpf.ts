@@ -147,6 +147,7 @@ class BpfSource implements ProcessSource {
   #setGauges(words: Uint32Array, at: number, row: number): void {
     const columns = this.processes.columns;
     const isNew = columns.valid[row] === 0;
+    if (isNew) seedCpu(columns, row, words, at + word.toldGroupUserTime);
     const state = stateLetter(words[at + word.state]!, words[at + word.exitState]!);
     const resident =
       pages(words, at + word.filePages) + pages(words, at + word.anonymousPages) + pages(words, at + word.sharedPages);
@@ -252,8 +253,10 @@ class BpfSource implements ProcessSource {
 
   #setThread(bytes: Buffer, words: Uint32Array, at: number, process: number): void {
     const start = Math.floor(u64(words, at + word.start) / nsPerTick);
+    const born = this.threads.born.length;
     const row = this.threads.row(words[at + word.pid]!, start);
     const { columns } = this.threads;
+    if (this.threads.born.length > born) seedCpu(columns, row, words, at + word.toldUserTime);
     this.threads.setComm(row, bytes, (at + word.comm) * 4, commLength);
     columns.process[row] = process;
     columns.state[row] = stateLetter(words[at + word.state]!, words[at + word.exitState]!);
@@ -328,6 +331,17 @@ function raise(column: Float64Array, row: number, value: number): boolean {
   if (value <= column[row]!) return false;
   column[row] = value;
   return true;
+}
+
+/** Starts a row from what procfs told before, which others may have read. */
+function seedCpu(
+  columns: { utime: Float64Array; stime: Float64Array },
+  row: number,
+  words: Uint32Array,
+  at: number,
+): void {
+  columns.utime[row] = u64(words, at);
+  columns.stime[row] = u64(words, at + 2);
 }
 
 /**

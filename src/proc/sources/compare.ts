@@ -34,10 +34,12 @@ export interface SourceDifference {
 }
 
 interface Rule {
-  readonly column: keyof ProcessColumns;
+  readonly column: keyof ProcessColumns | "cpu";
   readonly field: number;
   /** How far apart two right answers may lie. */
   readonly tolerance: number;
+  /** The same as a share of the process's CPU time. */
+  readonly cpuShare?: number;
   /**
    * Counted by procfs for the main thread only, by the task iterator for all threads, ended ones too: compared in
    * processes of one thread, which may have had others.
@@ -56,9 +58,11 @@ const rules: readonly Rule[] = [
   { column: "threads", field: Field.base, tolerance: 0 },
   { column: "kernelThread", field: Field.base, tolerance: 0 },
   { column: "state", field: Field.base, tolerance: 0, whileAsleep: true },
-  // procfs shows whole ticks of user and of system time, each rounded down.
-  { column: "utime", field: Field.base, tolerance: 2 * tick },
-  { column: "stime", field: Field.base, tolerance: 2 * tick },
+  // procfs shows whole ticks of user and of system time, each rounded down. How the kernel divides the exact sum between
+  // the two depends on when it was asked before.
+  { column: "cpu", field: Field.base, tolerance: 2 * tick },
+  { column: "utime", field: Field.base, tolerance: 2 * tick, cpuShare: 0.1 },
+  { column: "stime", field: Field.base, tolerance: 2 * tick, cpuShare: 0.1 },
   { column: "minorFaults", field: Field.base, tolerance: 0 },
   { column: "majorFaults", field: Field.base, tolerance: 0 },
   { column: "residentBytes", field: Field.base, tolerance: memorySlack },
@@ -128,7 +132,7 @@ function copyRows(source: ProcessSource): Map<Pid, RowCopy> {
       startTicks: processes.startTicks[row]!,
       valid: processes.columns.valid[row]!,
       comm: processes.comm[row]!,
-      values: rules.map((rule) => processes.columns[rule.column][row]!),
+      values: rules.map((rule) => ruleValue(processes.columns, rule, row)),
     });
   }
   return copies;
@@ -144,21 +148,28 @@ function compareRow(
 ): number {
   const valid = first.valid & a.processes.columns.valid[rowA]! & b.processes.columns.valid[rowB]!;
   const oneThread = a.processes.columns.threads[rowA] === 1 && b.processes.columns.threads[rowB] === 1;
-  const asleep = oneThread && switchRules.every((i) => first.values[i] === a.processes.columns[rules[i]!.column][rowA]);
+  const asleep =
+    oneThread && switchRules.every((i) => first.values[i] === ruleValue(a.processes.columns, rules[i]!, rowA));
+  const cpu = a.processes.columns.utime[rowA]! + a.processes.columns.stime[rowA]!;
   let compared = 0;
   rules.forEach((rule, i) => {
     const before = first.values[i]!;
-    const after = a.processes.columns[rule.column][rowA]!;
+    const after = ruleValue(a.processes.columns, rule, rowA);
     if ((valid & rule.field) === 0 || (rule.ofMainThread && !oneThread) || (rule.whileAsleep && !asleep)) return;
     compared++;
-    const between = b.processes.columns[rule.column][rowB]!;
-    const low = rule.ofMainThread && countsAllThreads(a) ? 0 : Math.min(before, after) - rule.tolerance;
+    const between = ruleValue(b.processes.columns, rule, rowB);
+    const tolerance = rule.tolerance + (rule.cpuShare ?? 0) * cpu;
+    const low = rule.ofMainThread && countsAllThreads(a) ? 0 : Math.min(before, after) - tolerance;
     const high =
-      rule.ofMainThread && countsAllThreads(b) ? Number.POSITIVE_INFINITY : Math.max(before, after) + rule.tolerance;
+      rule.ofMainThread && countsAllThreads(b) ? Number.POSITIVE_INFINITY : Math.max(before, after) + tolerance;
     if ((between >= low && between <= high) || differences.length >= mostDifferences) return;
     differences.push({ pid: a.processes.id[rowA]!, comm: first.comm, field: rule.column, before, between, after });
   });
   return compared;
+}
+
+function ruleValue(columns: ProcessColumns, rule: Rule, row: number): number {
+  return rule.column === "cpu" ? columns.utime[row]! + columns.stime[row]! : columns[rule.column][row]!;
 }
 
 function countsAllThreads(source: ProcessSource): boolean {
