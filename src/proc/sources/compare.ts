@@ -83,8 +83,27 @@ const switchRules = rules.flatMap((rule, i) => (rule.field === Field.switches ? 
 
 const mostDifferences = 100;
 
-/** Scans `a`, `b` and `a` again, and compares row by row. Throws what scan() throws. */
+/** A size can rise and fall between two looks: only what differs in this many comparisons in a row is a difference. */
+const rounds = 3;
+
+/** Scans `a`, `b` and `a` again, and compares row by row; again where something differs. Throws what scan() throws. */
 export function compareSources(a: ProcessSource, b: ProcessSource): SourceComparison {
+  let result = compareOnce(a, b);
+  for (let round = 1; round < rounds && !result.agree; round++) result = whatPersists(result, compareOnce(a, b));
+  return result;
+}
+
+/** The later comparison with those differences only that were in the earlier one too. */
+function whatPersists(earlier: SourceComparison, later: SourceComparison): SourceComparison {
+  const known = new Set(earlier.differences.map(({ pid, field }) => `${pid} ${field}`));
+  const differences = later.differences.filter(({ pid, field }) => known.has(`${pid} ${field}`));
+  const onlyFirst = later.onlyFirst.filter((pid) => earlier.onlyFirst.includes(pid));
+  const onlySecond = later.onlySecond.filter((pid) => earlier.onlySecond.includes(pid));
+  const agree = differences.length + onlyFirst.length + onlySecond.length === 0 && later.processes > 0;
+  return { ...later, differences, onlyFirst, onlySecond, agree };
+}
+
+function compareOnce(a: ProcessSource, b: ProcessSource): SourceComparison {
   const request = { threads: false, wchan: false };
   a.scan(request);
   const before = copyRows(a);
