@@ -50,6 +50,8 @@ interface OpenFile {
 const two32 = 2 ** 32;
 /** As statfs says; the kernel itself lets names of 1024 bytes through. */
 const longestName = 255;
+/** What is made within this time of an interrupt is given all the same. */
+const graceMilliseconds = 100;
 /** Handles that no reader will release again can only come from a faulty kernel or a crash; they are bounded anyway. */
 const openLimit = 100_000;
 
@@ -134,8 +136,7 @@ export class FuseSession {
       case opcode.batchForget:
         return this.forgetMany(words, length);
       case opcode.interrupt:
-        this.waiting.get(getUnique(words, body))?.abort(new FuseError(errno.EINTR, "interrupted"));
-        return;
+        return this.interrupt(getUnique(words, body));
       case opcode.init:
         return this.init(unique, words, length);
       case opcode.statfs:
@@ -264,6 +265,16 @@ export class FuseSession {
       );
     }
     this.answers.entries(unique, folder, entries, offset, size, plus);
+  }
+
+  /**
+   * The reader has a signal pending. What comes soon is still given: the kernel also takes internal work of the reader's
+   * thread (io_uring's, which libuv uses) for a signal, and few programs expect EINTR of a file.
+   */
+  private interrupt(unique: number): void {
+    const abort = this.waiting.get(unique);
+    if (abort === undefined) return;
+    setTimeout(() => abort.abort(new FuseError(errno.EINTR, "interrupted")), graceMilliseconds);
   }
 
   private forgetMany(words: Uint32Array, length: number): void {
