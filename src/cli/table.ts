@@ -13,6 +13,12 @@ export interface CommandRow {
 /** The one list of commands. Help, completion, man page and the list of schemas are made from it. */
 export const commandTable: readonly CommandRow[] = [
   {
+    name: "mount",
+    summary: "mount memory statistics and goroutines of Go processes as files",
+    group: "Go processes",
+    load: () => import("./commands/mount.ts"),
+  },
+  {
     name: "exporter",
     summary: "export groups of processes to Prometheus, as process-exporter does",
     group: "Any process",
