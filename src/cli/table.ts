@@ -36,8 +36,25 @@ export const commandTable: readonly CommandRow[] = [
     group: "Profiles",
     load: () => import("./commands/convert.ts"),
   },
+  {
+    name: "completion",
+    summary: "print a completion script for bash, zsh or fish",
+    group: "procscope itself",
+    load: () => import("./commands/completion.ts"),
+  },
+  {
+    name: "schema",
+    summary: "print the JSON Schema of a command's --json",
+    group: "procscope itself",
+    load: () => import("./commands/schema.ts"),
+  },
 ];
 
 export function findRow(word: string): CommandRow | undefined {
   return commandTable.find((row) => row.name === word || row.aliases?.includes(word));
+}
+
+/** All commands, loaded: for what is made from the whole table. */
+export async function loadAll(): Promise<{ readonly row: CommandRow; readonly command: Command }[]> {
+  return Promise.all(commandTable.map(async (row) => ({ row, command: (await row.load()).command })));
 }
