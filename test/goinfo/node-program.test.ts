@@ -2,41 +2,10 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { eventually, mountedUnder, Served, skipReason, temporaryFolder } from "../fuse/fixture.ts";
-
-const program = fileURLToPath(new URL("./program.js", import.meta.url));
-
-interface Context {
-  after(done: () => unknown): void;
-}
-
-/** Starts the program with a home folder of its own; the tree is at ~/tree. */
-async function startProgram(t: Context): Promise<Served> {
-  const home = temporaryFolder(t);
-  const child = spawn(process.execPath, [program], {
-    env: { ...process.env, HOME: home },
-    stdio: ["pipe", "pipe", "pipe"],
-  });
-  t.after(() => child.kill("SIGKILL"));
-  const served = new Served(join(home, "tree"), child);
-  await served.says(/^ready /m);
-  return served;
-}
-
-const read = (served: Served, path: string): string => readFileSync(served.path(path), "utf8");
-
-interface AllJson {
-  readonly live: boolean;
-  readonly ageMilliseconds: number;
-  readonly pid: number;
-  readonly figures: Record<string, number | null>;
-}
-
-const all = (served: Served): AllJson => JSON.parse(read(served, "mem/all.json")) as AllJson;
+import { eventually, mountedUnder, type Served, skipReason } from "../fuse/fixture.ts";
+import { all, read, startProgram } from "./running.ts";
 
 describe("goinfo in a Node program", { skip: skipReason }, () => {
   let served: Served;
