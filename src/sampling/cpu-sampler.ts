@@ -1,0 +1,188 @@
+/**
+ * CPU samples of all threads of a process, from perf events, as a profile. The stacks come from the kernel's walk over
+ * frame pointers; for Go code the caller of a function that keeps no frame is put back from the sampled stack, and each
+ * sample gets the goroutine that it was taken on.
+ */
+import type { Address, Nanoseconds, Pid } from "../base/units.ts";
+import { type PerfMode, PerfSession } from "../kernel/perf-event.ts";
+import type { SampleBatch } from "../kernel/perf-samples.ts";
+import { ProfileBuilder } from "../profile/builder.ts";
+import type { Profile } from "../profile/model.ts";
+import { CodeMap, type CodeSource } from "./code.ts";
+import type { LeafRepair } from "./leaf-repair.ts";
+import type { SampledGoroutines } from "./sampled-goroutines.ts";
+
+export interface CpuOptions {
+  readonly pid: Pid;
+  /** Samples a second of each running thread. */
+  readonly rate: number;
+  readonly mode?: PerfMode | undefined;
+  /** Ask for kernel frames too. */
+  readonly kernel: boolean;
+  /** What code there is, asked in order. */
+  readonly sources: readonly CodeSource[];
+  /** For Go programs. */
+  readonly repair?: LeafRepair | undefined;
+  readonly goroutines?: SampledGoroutines | undefined;
+  /** How a stack that ends before its thread's first function is told: for code without frame pointers. */
+  readonly isRoot?: ((address: Address) => boolean) | undefined;
+}
+
+/** What sampling met, for the line that is printed and for the profile's comments. */
+export interface CpuReport {
+  readonly mode: PerfMode;
+  readonly kernel: boolean;
+  readonly notes: readonly string[];
+  readonly samples: number;
+  readonly lost: number;
+  readonly throttled: number;
+  readonly malformed: number;
+  /** Stacks whose missing caller was put back. */
+  readonly repaired: number;
+  /** Stacks that end before their thread's first function. */
+  readonly cut: number;
+  /** Addresses without a function. */
+  readonly unknownAddresses: number;
+  /** Samples in Go code, and how many of them have their goroutine's id. */
+  readonly goSamples: number;
+  readonly goroutineKnown: number;
+  readonly duration: Nanoseconds;
+}
+
+/** Register bits of arch/x86/include/uapi/asm/perf_regs.h; in a sample they come in the order of the bits. */
+const registerMask = (1 << 7) | (1 << 22);
+const goroutineRegister = 1;
+/** Enough for the return address of every function that was not yet or is no longer in its frame. */
+const stackBytes = 256;
+
+export class CpuSampler {
+  readonly #options: CpuOptions;
+  readonly #session: PerfSession;
+  readonly #builder: ProfileBuilder;
+  readonly #code: CodeMap;
+  readonly #period: number;
+  readonly #began = process.hrtime.bigint();
+  readonly #locations: number[] = [];
+  readonly #values = [1, 0];
+  #samples = 0;
+  #repaired = 0;
+  #cut = 0;
+  #goSamples = 0;
+  #goroutineKnown = 0;
+
+  /** Starts sampling at once. Throws as {@link PerfSession.open}. */
+  constructor(options: CpuOptions) {
+    this.#options = options;
+    this.#period = Math.round(1e9 / options.rate);
+    this.#values[1] = this.#period;
+    this.#builder = new ProfileBuilder({
+      sampleTypes: [
+        { type: "samples", unit: "count" },
+        { type: "cpu", unit: "nanoseconds" },
+      ],
+      periodType: { type: "cpu", unit: "nanoseconds" },
+      period: this.#period,
+      timeNanos: BigInt(Date.now()) * 1_000_000n,
+    });
+    this.#code = new CodeMap(this.#builder, options.sources);
+    this.#session = PerfSession.open({
+      pid: options.pid,
+      frequency: options.rate,
+      kernel: options.kernel,
+      ...(options.mode === undefined ? {} : { mode: options.mode }),
+      ...(options.repair || options.goroutines ? { registers: registerMask, stackBytes } : {}),
+    });
+  }
+
+  get samples(): number {
+    return this.#samples;
+  }
+
+  /** Takes what was sampled since the last time; to be called every 100 ms. */
+  drain(): void {
+    this.#take(this.#session.drain());
+  }
+
+  /** Ends sampling and gives the profile. */
+  finish(): { profile: Profile; report: CpuReport } {
+    this.#take(this.#session.stop());
+    const { batch, mode, notes, kernel } = this.#session;
+    const duration = Number(process.hrtime.bigint() - this.#began);
+    this.#builder.durationNanos = duration;
+    const report: CpuReport = {
+      mode,
+      kernel,
+      notes,
+      samples: this.#samples,
+      lost: batch.lost,
+      throttled: batch.throttled,
+      malformed: batch.malformed,
+      repaired: this.#repaired,
+      cut: this.#cut,
+      unknownAddresses: this.#code.unknown,
+      goSamples: this.#goSamples,
+      goroutineKnown: this.#goroutineKnown,
+      duration,
+    };
+    return { profile: this.#builder.finish(), report };
+  }
+
+  /** Ends sampling without a profile. Safe to call after {@link finish}. */
+  close(): void {
+    this.#session.close();
+  }
+
+  #take(batch: SampleBatch): void {
+    const { goroutines } = this.#options;
+    // Read in one go, now: a goroutine's structure may serve another one soon.
+    goroutines?.resolve(batch, goroutineRegister);
+    for (let i = 0; i < batch.count; i++) this.#add(batch, i);
+    this.#samples += batch.count;
+  }
+
+  #add(batch: SampleBatch, i: number): void {
+    const { frames } = batch;
+    const locations = this.#locations;
+    locations.length = 0;
+    const user = batch.userStart[i]!;
+    const end = batch.frameStart[i + 1]!;
+    for (let k = batch.frameStart[i]!; k < user; k++) this.#push(frames[k]!, k > batch.frameStart[i]!);
+    if (user < end) {
+      this.#push(frames[user]!, false);
+      const missing = this.#missingCaller(batch, i, user, end);
+      if (missing !== 0) this.#push(missing, true);
+      for (let k = user + 1; k < end; k++) this.#push(frames[k]!, true);
+      if (this.#options.isRoot?.(frames[end - 1]!) === false) this.#cut++;
+    }
+    this.#builder.add(
+      this.#builder.stack(locations),
+      this.#values,
+      this.#labels(batch, i, user < end ? frames[user]! : 0),
+    );
+  }
+
+  #push(address: Address, isReturn: boolean): void {
+    const location = this.#code.location(address, isReturn);
+    if (location >= 0) this.#locations.push(location);
+  }
+
+  #missingCaller(batch: SampleBatch, i: number, user: number, end: number): Address {
+    const { repair } = this.#options;
+    if (!repair || batch.hasRegisters[i] === 0) return 0;
+    const next = user + 1 < end ? batch.frames[user + 1]! : 0;
+    const caller = repair.callerOf(batch.frames[user]!, next, batch.stack, batch.stackStart[i]!, batch.stackLength[i]!);
+    if (caller !== 0) this.#repaired++;
+    return caller;
+  }
+
+  #labels(batch: SampleBatch, i: number, address: Address): number {
+    const { goroutines } = this.#options;
+    if (!goroutines?.isGo(address)) return 0;
+    this.#goSamples++;
+    const register = batch.hasRegisters[i] === 0 ? 0 : batch.registers[i * batch.registerCount + goroutineRegister]!;
+    const who = goroutines.of(register, batch.tid[i]!);
+    if (who === undefined) return 0;
+    if (who.id !== 0) this.#goroutineKnown++;
+    return this.#builder.labels(who.labels);
+  }
+}

@@ -1,0 +1,114 @@
+/** Names for code that is not Go's: functions of ELF files by their symbols, and code made at run time by its perf map. */
+import { statSync } from "node:fs";
+import type { Address, Pid } from "../base/units.ts";
+import { PerfMap } from "../kernel/perf-map.ts";
+import { type Mapping, readProcMaps } from "../kernel/proc-maps.ts";
+import { FileSource } from "../object/byte-source.ts";
+import { demangle } from "../object/demangle.ts";
+import { ElfFile, type ElfSegment } from "../object/elf.ts";
+import { ElfFunctions } from "../object/elf-functions.ts";
+import type { CodeFrame, CodeSource } from "./code.ts";
+
+interface MappedFile {
+  readonly segments: readonly ElfSegment[];
+  readonly functions: ElfFunctions;
+}
+
+/** What a thread begins with: a walk that ends in one of these is whole. */
+const roots =
+  /^(_start|__libc_start_main|__libc_start_call_main|main|clone|clone3|__clone|__clone3|start_thread|thread_start)/;
+
+export class NativeCode implements CodeSource {
+  readonly #pid: Pid;
+  #mappings: Mapping[] = [];
+  #perfMap: PerfMap | undefined;
+  readonly #files = new Map<string, MappedFile | undefined>();
+  #readAt = Number.NEGATIVE_INFINITY;
+
+  constructor(pid: Pid) {
+    this.#pid = pid;
+    this.#refresh();
+  }
+
+  frames(address: Address, isReturn: boolean): readonly CodeFrame[] | undefined {
+    if (address < 0) return undefined;
+    const mapping = this.#mappingOf(address);
+    if (!mapping) return undefined;
+    return [{ name: this.#name(mapping, isReturn ? address - 1 : address), file: mapping.path, line: 0, startLine: 0 }];
+  }
+
+  /** Whether a stack that ends here begins at its thread's beginning. */
+  isRoot(address: Address): boolean {
+    const mapping = this.#mappingOf(address);
+    return mapping !== undefined && roots.test(this.#name(mapping, address - 1));
+  }
+
+  #name(mapping: Mapping, address: Address): string {
+    const jit = this.#perfMap?.lookup(address);
+    if (jit !== undefined) return jit;
+    const file = this.#fileOf(mapping);
+    const inFile = address - mapping.start + mapping.offset;
+    const segment = file?.segments.find((one) => inFile >= one.offset && inFile < one.offset + one.fileSize);
+    const symbol = segment && file?.functions.lookup(inFile - segment.offset + segment.address);
+    if (symbol !== undefined) return demangle(symbol);
+    return `[${mapping.path.split("/").at(-1) || "anonymous code"}]`;
+  }
+
+  #mappingOf(address: Address): Mapping | undefined {
+    const found = find(this.#mappings, address);
+    // Code may have been mapped since; looked for again at most twice a second.
+    if (found || performance.now() - this.#readAt < 500) return found;
+    this.#refresh();
+    return find(this.#mappings, address);
+  }
+
+  #refresh(): void {
+    this.#readAt = performance.now();
+    try {
+      this.#mappings = readProcMaps(this.#pid).filter((mapping) => mapping.executable);
+      this.#perfMap = PerfMap.read(this.#pid);
+    } catch {
+      // The process is gone or closed to us: what was known stays known.
+    }
+  }
+
+  #fileOf(mapping: Mapping): MappedFile | undefined {
+    const key = `${mapping.device} ${mapping.inode}`;
+    if (mapping.inode === 0) return undefined;
+    if (!this.#files.has(key)) this.#files.set(key, this.#open(mapping));
+    return this.#files.get(key);
+  }
+
+  /** Through the process's own eyes, and only a file that is still the mapped one. */
+  #open(mapping: Mapping): MappedFile | undefined {
+    const hex = (address: Address): string => address.toString(16);
+    const root = `/proc/${this.#pid}`;
+    for (const path of [
+      `${root}/map_files/${hex(mapping.start)}-${hex(mapping.end)}`,
+      `${root}/exe`,
+      `${root}/root${mapping.path}`,
+    ]) {
+      try {
+        if (statSync(path).ino !== mapping.inode) continue;
+        using source = FileSource.open(path);
+        const elf = new ElfFile(source);
+        return { segments: elf.segments, functions: new ElfFunctions(elf) };
+      } catch {
+        // Not to be opened this way, or no ELF file (the cache of a just-in-time compiler): try the next.
+      }
+    }
+    return undefined;
+  }
+}
+
+function find(mappings: readonly Mapping[], address: Address): Mapping | undefined {
+  let low = 0;
+  let high = mappings.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (mappings[middle]!.start <= address) low = middle + 1;
+    else high = middle;
+  }
+  const mapping = mappings[low - 1];
+  return mapping && address < mapping.end ? mapping : undefined;
+}
