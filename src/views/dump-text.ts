@@ -14,7 +14,7 @@ const MAX_LINE = 64 << 10;
 /** More frames than a traceback prints (it elides past 100), with room for `dump`'s full stacks. */
 const MAX_FRAMES = 100_000;
 
-const header = /goroutine (\d+)(?: gp=\S+ m=\S+(?: mp=\S+)?)? \[([^\]\n]{1,200})\](?: \{(.*)\})?:\s*$/;
+const headerStart = /goroutine (\d+)(?: gp=\S+ m=\S+(?: mp=\S+)?)? \[/;
 const position = /^\s+(.+):(\d+)(?: \+0x[0-9a-f]+)?(?: fp=.*)?\s*$/;
 const groupedHead = /^(\d+) @((?: 0x[0-9a-f]+)*)\s*$/;
 const groupedFrame = /^#\t0x[0-9a-f]+\t(?:(.*)\+0x[0-9a-f]+\t(.+):(\d+))?/;
@@ -62,10 +62,10 @@ class TextReader {
     if (this.grouped && this.groupedLine(raw)) return;
     // The test by indexOf is what makes large logs cheap: most lines are no header.
     if (raw.includes("goroutine ")) {
-      const match = header.exec(raw);
-      if (match) {
+      const header = parseHeader(raw);
+      if (header) {
         this.end();
-        this.begin(match);
+        this.begin(header);
         return;
       }
     }
@@ -82,21 +82,21 @@ class TextReader {
     this.builder.add({ ...block.facts, stack, creator: block.creator, creatorId: block.creatorId });
   }
 
-  private begin(match: RegExpExecArray): void {
-    const words = match[2]!.split(", ");
+  private begin(header: Header): void {
+    const words = header.words.split(", ");
     const minutes = words.map((word) => /^(\d+) minutes$/.exec(word)?.[1]).find((found) => found !== undefined);
     const { state, reason } = stateOf(words[0]!);
     this.block = {
       ...emptyStack(),
-      prefix: match.index,
+      prefix: header.prefix,
       facts: {
-        id: Number(match[1]),
+        id: header.id,
         weight: 1,
         state,
         reason,
         waitSeconds: minutes === undefined ? -1 : Number(minutes) * 60,
         lockedToThread: words.includes("locked to thread"),
-        labels: match[3] === undefined ? undefined : tracebackLabels(match[3]),
+        labels: header.labels === undefined ? undefined : tracebackLabels(header.labels),
       },
     };
   }
@@ -157,6 +157,36 @@ class TextReader {
     }
     return true;
   }
+}
+
+interface Header {
+  readonly prefix: number;
+  readonly id: number;
+  /** State, minutes and the like, as the bracket has them. */
+  readonly words: string;
+  readonly labels: string | undefined;
+}
+
+/**
+ * `goroutine 7 [chan receive, 5 minutes]:`, with ` labels:{…}` inside the bracket (Go 1.26) or ` {…}` behind it (1.27).
+ * By indexOf, as a log may hold hostile lines that make a regular expression try every split.
+ */
+function parseHeader(line: string): Header | undefined {
+  const match = headerStart.exec(line);
+  if (!match) return undefined;
+  const prefix = match.index;
+  const id = Number(match[1]);
+  const rest = line.slice(prefix + match[0].length).trimEnd();
+  const inside = rest.indexOf(" labels:{");
+  if (inside >= 0 && rest.endsWith("}]:")) {
+    return { prefix, id, words: rest.slice(0, inside), labels: rest.slice(inside + 9, -3) };
+  }
+  const close = rest.indexOf("]");
+  if (close <= 0) return undefined;
+  const words = rest.slice(0, close);
+  if (rest.length === close + 2 && rest.endsWith(":")) return { prefix, id, words, labels: undefined };
+  if (!rest.startsWith("] {", close) || !rest.endsWith("}:")) return undefined;
+  return { prefix, id, words, labels: rest.slice(close + 3, -2) };
 }
 
 function emptyStack(): Pick<Block, "frames" | "creator" | "creatorId" | "pending"> {

@@ -101,7 +101,7 @@ function finder(source: GoroutineSource, by: GroupBy, options: GroupOptions): Fi
     case "current":
       return places((row) => source.current(row));
     case "creator":
-      return places((row) => source.creator(row));
+      return creators(source);
     case "reason":
       return names((row) => source.reason(row) || source.state(row));
     case "state":
@@ -123,6 +123,25 @@ function finder(source: GoroutineSource, by: GroupBy, options: GroupOptions): Fi
       };
     }
   }
+}
+
+/**
+ * By go statement. What no go statement started is the program's first goroutine, which texts show without a creator
+ * and memory with the runtime's entry; grouped dumps tell no creator at all: there the start function must do.
+ */
+function creators(source: GoroutineSource): Finder {
+  const none = (place: Place): boolean => place.function === "" || place.function === "runtime.rt0_go";
+  return {
+    token: (row) => (none(source.creator(row)) && source.id(row) === 0 ? source.start(row) : source.creator(row)),
+    make: (row) => {
+      const creator = source.creator(row);
+      if (!none(creator)) return { key: placeKey(creator), place: creator, name: "" };
+      const start = source.start(row);
+      return source.id(row) === 0
+        ? { key: placeKey(start), place: start, name: "" }
+        : { key: "", place: undefined, name: "the program's first goroutine" };
+    },
+  };
 }
 
 function stackKey(source: GoroutineSource, row: number): string {
