@@ -317,12 +317,15 @@ export class FuseSession {
 
   private fail(unique: number, op: number, error: unknown): void {
     const number = errnoFor(error, op);
-    if (number === errno.EIO || number === errno.ENOMEM) {
+    if (toldInLog.has(number)) {
       this.options.log(error instanceof Error ? error.message : String(error));
     }
     this.answers.error(unique, number);
   }
 }
+
+/** Failures that say more than their errno can; the others are everyday answers. */
+const toldInLog: ReadonlySet<number> = new Set([errno.EIO, errno.ENOMEM, errno.EACCES, errno.ETIMEDOUT]);
 
 const never: AbortSignal = new AbortController().signal;
 
