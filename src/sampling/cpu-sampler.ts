@@ -6,11 +6,11 @@
 import type { Address, Nanoseconds, Pid } from "../base/units.ts";
 import { type PerfMode, PerfSession } from "../kernel/perf-event.ts";
 import type { SampleBatch } from "../kernel/perf-samples.ts";
-import { ProfileBuilder } from "../profile/builder.ts";
-import type { Profile } from "../profile/model.ts";
-import { CodeMap, type CodeSource } from "./code.ts";
+import type { LabelSetId, ProfileBuilder } from "../profile/builder.ts";
+import type { Label } from "../profile/model.ts";
+import type { CodeMap } from "./code.ts";
 import type { LeafRepair } from "./leaf-repair.ts";
-import type { SampledGoroutines } from "./sampled-goroutines.ts";
+import type { SampledGoroutine, SampledGoroutines } from "./sampled-goroutines.ts";
 
 export interface CpuOptions {
   readonly pid: Pid;
@@ -19,8 +19,11 @@ export interface CpuOptions {
   readonly mode?: PerfMode | undefined;
   /** Ask for kernel frames too. */
   readonly kernel: boolean;
-  /** What code there is, asked in order. */
-  readonly sources: readonly CodeSource[];
+  /** Its sample types are a count and nanoseconds. */
+  readonly builder: ProfileBuilder;
+  readonly code: CodeMap;
+  /** Labels that every sample gets besides its goroutine's. */
+  readonly labels?: readonly Label[] | undefined;
   /** For Go programs. */
   readonly repair?: LeafRepair | undefined;
   readonly goroutines?: SampledGoroutines | undefined;
@@ -58,12 +61,10 @@ const stackBytes = 256;
 export class CpuSampler {
   readonly #options: CpuOptions;
   readonly #session: PerfSession;
-  readonly #builder: ProfileBuilder;
-  readonly #code: CodeMap;
-  readonly #period: number;
   readonly #began = process.hrtime.bigint();
   readonly #locations: number[] = [];
   readonly #values = [1, 0];
+  readonly #labelSets = new WeakMap<SampledGoroutine, LabelSetId>();
   #samples = 0;
   #repaired = 0;
   #cut = 0;
@@ -73,18 +74,7 @@ export class CpuSampler {
   /** Starts sampling at once. Throws as {@link PerfSession.open}. */
   constructor(options: CpuOptions) {
     this.#options = options;
-    this.#period = Math.round(1e9 / options.rate);
-    this.#values[1] = this.#period;
-    this.#builder = new ProfileBuilder({
-      sampleTypes: [
-        { type: "samples", unit: "count" },
-        { type: "cpu", unit: "nanoseconds" },
-      ],
-      periodType: { type: "cpu", unit: "nanoseconds" },
-      period: this.#period,
-      timeNanos: BigInt(Date.now()) * 1_000_000n,
-    });
-    this.#code = new CodeMap(this.#builder, options.sources);
+    this.#values[1] = Math.round(1e9 / options.rate);
     this.#session = PerfSession.open({
       pid: options.pid,
       frequency: options.rate,
@@ -103,13 +93,12 @@ export class CpuSampler {
     this.#take(this.#session.drain());
   }
 
-  /** Ends sampling and gives the profile. */
-  finish(): { profile: Profile; report: CpuReport } {
+  /** Ends sampling; what was left goes into the profile. */
+  finish(): CpuReport {
     this.#take(this.#session.stop());
     const { batch, mode, notes, kernel } = this.#session;
     const duration = Number(process.hrtime.bigint() - this.#began);
-    this.#builder.durationNanos = duration;
-    const report: CpuReport = {
+    return {
       mode,
       kernel,
       notes,
@@ -119,12 +108,11 @@ export class CpuSampler {
       malformed: batch.malformed,
       repaired: this.#repaired,
       cut: this.#cut,
-      unknownAddresses: this.#code.unknown,
+      unknownAddresses: this.#options.code.unknown,
       goSamples: this.#goSamples,
       goroutineKnown: this.#goroutineKnown,
       duration,
     };
-    return { profile: this.#builder.finish(), report };
   }
 
   /** Ends sampling without a profile. Safe to call after {@link finish}. */
@@ -154,15 +142,12 @@ export class CpuSampler {
       for (let k = user + 1; k < end; k++) this.#push(frames[k]!, true);
       if (this.#options.isRoot?.(frames[end - 1]!) === false) this.#cut++;
     }
-    this.#builder.add(
-      this.#builder.stack(locations),
-      this.#values,
-      this.#labels(batch, i, user < end ? frames[user]! : 0),
-    );
+    const { builder } = this.#options;
+    builder.add(builder.stack(locations), this.#values, this.#labels(batch, i, user < end ? frames[user]! : 0));
   }
 
   #push(address: Address, isReturn: boolean): void {
-    const location = this.#code.location(address, isReturn);
+    const location = this.#options.code.location(address, isReturn);
     if (location >= 0) this.#locations.push(location);
   }
 
@@ -176,13 +161,18 @@ export class CpuSampler {
   }
 
   #labels(batch: SampleBatch, i: number, address: Address): number {
-    const { goroutines } = this.#options;
-    if (!goroutines?.isGo(address)) return 0;
+    const { goroutines, builder, labels = [] } = this.#options;
+    if (!goroutines?.isGo(address)) return builder.labels(labels);
     this.#goSamples++;
     const register = batch.hasRegisters[i] === 0 ? 0 : batch.registers[i * batch.registerCount + goroutineRegister]!;
     const who = goroutines.of(register, batch.tid[i]!);
-    if (who === undefined) return 0;
+    if (who === undefined) return builder.labels(labels);
     if (who.id !== 0) this.#goroutineKnown++;
-    return this.#builder.labels(who.labels);
+    let set = this.#labelSets.get(who);
+    if (set === undefined) {
+      set = builder.labels([...labels, ...who.labels]);
+      this.#labelSets.set(who, set);
+    }
+    return set;
   }
 }

@@ -1,15 +1,13 @@
 /** Names for Go code, by pclntab: inlined calls, generic functions, and nothing of what pprof leaves out. */
 import type { Address } from "../base/units.ts";
-import { CodeTable } from "../go/code-table.ts";
-import type { GoRuntime } from "../go/runtime.ts";
-import { tracebackRules } from "../go/traceback-rules.ts";
+import type { CodeTable } from "../go/code-table.ts";
 import type { CodeFrame, CodeSource } from "./code.ts";
 
 export class GoCode implements CodeSource {
   readonly table: CodeTable;
 
-  constructor(runtime: GoRuntime) {
-    this.table = new CodeTable(runtime, tracebackRules(runtime.version.minor));
+  constructor(table: CodeTable) {
+    this.table = table;
   }
 
   /** Wrappers that the compiler made and runtime.goexit are left out, as runtime/pprof does (proto.go allFrames). */
