@@ -55,6 +55,22 @@ export class ChunkWriter {
     this.length += digits;
   }
 
+  /** A 64-bit number, given as two halves, as 0x1f: without leading zeros. */
+  hex(low: number, high: number): void {
+    if (this.length + 18 > this.buffer.length) this.reserve(18);
+    const { buffer } = this;
+    let at = this.length;
+    buffer[at++] = 48;
+    buffer[at++] = 120;
+    let digits = high === 0 ? 8 - (Math.clz32(low | 1) >> 2) : 16 - (Math.clz32(high) >> 2);
+    this.length = at + digits;
+    while (digits > 0) {
+      digits--;
+      const nibble = digits >= 8 ? (high >>> (4 * (digits - 8))) & 15 : (low >>> (4 * digits)) & 15;
+      buffer[at++] = nibble < 10 ? 48 + nibble : 87 + nibble;
+    }
+  }
+
   /** `a,b,c` of integers. */
   integers(values: ArrayLike<number>, count = values.length): void {
     for (let i = 0; i < count; i++) {
