@@ -6,13 +6,14 @@
  * wake an idle CPU, which in virtual machines is most of a request's time and different at every run. `free`: the
  * kernel places them; on an idle machine a server with many spinning threads wins there, on a busy one it does not.
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { packageRoot } from "../src/base/package-root.ts";
+import { allCpus, buildClient, compare, place, print, type Server, startServer, stopServer } from "./fuse-rounds.ts";
 
 const { values } = parseArgs({
   options: {
@@ -23,30 +24,6 @@ const { values } = parseArgs({
 });
 const goFuse = "github.com/hanwen/go-fuse/v2@v2.12.1";
 const work = mkdtempSync(join(tmpdir(), "procscope-bench-"));
-const client = join(work, "client");
-
-interface Server {
-  readonly directory: string;
-  readonly child: ChildProcess;
-  readonly pid: number;
-}
-
-async function startServer(name: string, command: string, words: readonly string[]): Promise<Server> {
-  const directory = join(work, name);
-  mkdirSync(directory, { recursive: true });
-  const child = spawn(command, [...words, directory], { stdio: ["ignore", "pipe", "inherit"] });
-  await new Promise<void>((resolve, reject) => {
-    child.stdout?.once("data", () => resolve());
-    child.once("exit", () => reject(new Error(`${name} did not start`)));
-  });
-  return { directory, child, pid: child.pid! };
-}
-
-async function stopServer(server: Server): Promise<void> {
-  const ended = new Promise((resolve) => server.child.once("exit", resolve));
-  server.child.kill("SIGTERM");
-  await ended;
-}
 
 function buildPeer(): string {
   const folder = join(work, "peer");
@@ -60,66 +37,8 @@ function buildPeer(): string {
   return join(folder, "peer");
 }
 
-/** CPU time of all threads of a process, in nanoseconds. */
-function cpuOf(pid: number): number {
-  let sum = 0;
-  for (const tid of readdirSync(`/proc/${pid}/task`)) {
-    try {
-      sum += Number(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, "latin1").split(" ")[0]);
-    } catch {
-      // A thread that ended meanwhile.
-    }
-  }
-  return sum;
-}
-
-interface Round {
-  readonly rate: number;
-  readonly cpuMicroseconds: number;
-}
-
-function round(server: Server, mode: string, file: string, prefix: readonly string[]): Round {
-  const before = cpuOf(server.pid);
-  const words = [...prefix, client, mode, join(server.directory, file), values.seconds];
-  const [operations, seconds] = execFileSync(words[0]!, words.slice(1), { encoding: "utf8" }).split(" ").map(Number);
-  return { rate: operations! / seconds!, cpuMicroseconds: (cpuOf(server.pid) - before) / 1000 / operations! };
-}
-
-const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]!;
-const rounded = (value: number, digits = 2): number => Number(value.toFixed(digits));
-
-function compare(ours: Server, peer: Server, placement: string, prefix: readonly string[]): void {
-  if (Number(values.rounds) === 0) return;
-  for (const [name, mode, file] of [
-    ["cat", "cat", "mem/heap"],
-    ["pread", "pread", "mem/heap"],
-    ["readdir-102", "readdir", "many"],
-    ["cat-1MiB", "cat", "mem/big"],
-  ] as const) {
-    const pairs = Array.from({ length: Number(values.rounds) }, () => [
-      round(ours, mode, file, prefix),
-      round(peer, mode, file, prefix),
-    ]) as [Round, Round][];
-    const side = (index: 0 | 1) => ({
-      opsPerSecondMedian: Math.round(median(pairs.map((pair) => pair[index].rate))),
-      opsPerSecondMin: Math.round(Math.min(...pairs.map((pair) => pair[index].rate))),
-      opsPerSecondMax: Math.round(Math.max(...pairs.map((pair) => pair[index].rate))),
-      serverCpuMicrosecondsPerOp: rounded(median(pairs.map((pair) => pair[index].cpuMicroseconds)), 1),
-    });
-    print({
-      name: `fuse/${name}/${placement}`,
-      ours: side(0),
-      peer: { what: goFuse, ...side(1) },
-      ratio: rounded(median(pairs.map(([a, b]) => a.rate / b.rate))),
-      cpuRatio: rounded(median(pairs.map(([a, b]) => a.cpuMicroseconds / b.cpuMicroseconds))),
-      goal: "ratio >= 1.8 (wished 2), cpuRatio <= 0.5",
-      rounds: pairs.length,
-    });
-  }
-}
-
 /** Eight readers at full speed: memory, descriptors and nodes must be the same at the end as after the warm-up. */
-async function soak(seconds: number, server: Server): Promise<void> {
+async function soak(client: string, seconds: number, server: Server): Promise<void> {
   const resident = (): number =>
     Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, "latin1"))![1]) * 1024;
   const descriptors = (): number => readdirSync(`/proc/${server.pid}/fd`).length;
@@ -157,26 +76,37 @@ async function soak(seconds: number, server: Server): Promise<void> {
   });
 }
 
-function print(line: unknown): void {
-  console.log(JSON.stringify(line));
-}
+/** What both servers are asked for. */
+const operations = [
+  ["cat", "cat", "mem/heap"],
+  ["pread", "pread", "mem/heap"],
+  ["readdir-102", "readdir", "many"],
+  ["cat-1MiB", "cat", "mem/big"],
+] as const;
 
 const servers: Server[] = [];
 try {
-  execFileSync("gcc", ["-O2", "-o", client, join(packageRoot, "bench/fuse-client.c")]);
+  const program = buildClient(work);
   const peerProgram = buildPeer();
-  const ours = await startServer("ours", process.execPath, [
-    fileURLToPath(new URL("./fuse-serve.js", import.meta.url)),
-  ]);
+  const our = fileURLToPath(new URL("./fuse-serve.js", import.meta.url));
+  const ours = await startServer(work, "ours", process.execPath, [our]);
   servers.push(ours);
-  const peer = await startServer("theirs", peerProgram, []);
+  const peer = { ...(await startServer(work, "theirs", peerProgram, [])), what: goFuse };
   servers.push(peer);
-  const free = readFileSync("/proc/self/status", "latin1").match(/Cpus_allowed:\s+([0-9a-f,]+)/)![1]!;
-  compare(ours, peer, "free", ["env"]);
-  for (const { pid } of servers) execFileSync("taskset", ["-ap", "1", String(pid)], { stdio: "ignore" });
-  compare(ours, peer, "one-cpu", ["taskset", "1"]);
-  for (const { pid } of servers) execFileSync("taskset", ["-ap", free, String(pid)], { stdio: "ignore" });
-  if (Number(values.soak) > 0) await soak(Number(values.soak), ours);
+  const rounds = { program, seconds: Number(values.seconds), rounds: Number(values.rounds) };
+  const all = allCpus();
+  for (const [placement, prefix] of [
+    ["free", ["env"]],
+    ["one-cpu", ["taskset", "1"]],
+  ] as const) {
+    if (rounds.rounds === 0) break;
+    for (const { pid } of servers) place(pid, placement === "free" ? all : "1");
+    for (const [name, mode, file] of operations) {
+      compare(`fuse/${name}/${placement}`, { ...rounds, prefix }, [mode, file], ours, peer);
+    }
+  }
+  for (const { pid } of servers) place(pid, all);
+  if (Number(values.soak) > 0) await soak(program, Number(values.soak), ours);
 } finally {
   for (const server of servers) await stopServer(server);
   rmSync(work, { recursive: true, force: true });
