@@ -74,6 +74,25 @@ export function groupGoroutines(source: GoroutineSource, by: GroupBy, options: G
   return result.sort((a, b) => b.count - a.count || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
 }
 
+/** The rows of one group of {@link groupGoroutines}, by its key. */
+export function rowsOfGroup(source: GoroutineSource, by: GroupBy, key: string, options: GroupOptions = {}): number[] {
+  const passes = rowFilter(source, options.filter);
+  const find = finder(source, by, options);
+  const shared = new Map<unknown, boolean>();
+  const rows: number[] = [];
+  for (let row = 0; row < source.count; row++) {
+    if (passes && !passes(row)) continue;
+    const token = find.token(row);
+    let belongs = shared.get(token);
+    if (belongs === undefined) {
+      belongs = find.make(row).key === key;
+      shared.set(token, belongs);
+    }
+    if (belongs) rows.push(row);
+  }
+  return rows;
+}
+
 interface Identity {
   readonly key: string;
   readonly place: Place | undefined;

@@ -1,0 +1,22 @@
+/** What `h` shows. */
+export const helpLines: readonly string[] = [
+  "g            next grouping: start, current, creator function; wait reason; label; what is waited for",
+  "S            next sort order: count, change, longest wait, name",
+  "r            refresh now",
+  "/            filter: part of a function, file, reason, state or label; Enter keeps it, Escape drops it",
+  "Enter        open a group: its goroutines; once more: one stack, and what it waits for",
+  "Escape       back",
+  "m            mark: the column MARK counts from here",
+  "space, s     suspend and resume the view",
+  "+ and -      longer and shorter interval",
+  "d            write a dump file (text of all stacks) into the current directory",
+  "arrows, page up and down, home, end, mouse wheel: move",
+  "Ctrl-Z       to the shell; fg comes back",
+  "q, Ctrl-C    quit",
+  "",
+  "COUNT        goroutines of the group",
+  "CHANGE       since this grouping was first shown",
+  "LONGEST      the longest wait that the runtime knows of; it notes when a wait began at the next garbage",
+  "             collection (forced every two minutes), so a young wait shows as -",
+  "RUN, READY   running on a processor; waiting for one",
+];
