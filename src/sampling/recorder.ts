@@ -14,10 +14,11 @@ import type { Profile } from "../profile/model.ts";
 import { CodeMap, type CodeSource } from "./code.ts";
 import { type CpuReport, CpuSampler } from "./cpu-sampler.ts";
 import { GoCode } from "./go-code.ts";
+import { GoroutineTeller } from "./goroutine-teller.ts";
 import { KernelCode } from "./kernel-code.ts";
 import { LeafRepair } from "./leaf-repair.ts";
 import { NativeCode } from "./native-code.ts";
-import { type GoroutineTeller, SampledGoroutines } from "./sampled-goroutines.ts";
+import { SampledGoroutines } from "./sampled-goroutines.ts";
 import { type WallReport, WallSampler } from "./wall-sampler.ts";
 
 export type RecordingKind = "cpu" | "wall" | "both";
@@ -30,7 +31,7 @@ export interface RecorderOptions {
   /** The share of a CPU that looking at goroutines may take here: 0.05. */
   readonly budget: number;
   /** The Go program, where it is one. */
-  readonly go: { readonly runtime: GoRuntime; readonly teller: GoroutineTeller } | undefined;
+  readonly go: GoRuntime | undefined;
   readonly kernel?: boolean | undefined;
   readonly mode?: PerfMode | undefined;
   /** Leave out the runtime's own goroutines when waiting is sampled. */
@@ -79,7 +80,7 @@ export class Recorder {
       period: Math.round(1e9 / options.rate),
       timeNanos: BigInt(Date.now()) * 1_000_000n,
     });
-    const reader = options.go && new GoroutineReader(options.go.runtime);
+    const reader = options.go && new GoroutineReader(options.go);
     this.#native = new NativeCode(options.pid);
     this.#goCode = reader && new GoCode(reader.code);
     const sources: CodeSource[] = [new KernelCode(), ...(this.#goCode ? [this.#goCode] : []), this.#native];
@@ -139,8 +140,8 @@ export class Recorder {
         builder: this.#builder,
         code: this.#code,
         labels: kind === "both" ? [{ key: "state", text: "on CPU" }] : undefined,
-        repair: go && new LeafRepair(go.runtime),
-        goroutines: go && SampledGoroutines.create(go.runtime, go.teller),
+        repair: go && new LeafRepair(go),
+        goroutines: go && reader && SampledGoroutines.create(go, new GoroutineTeller(go, reader.code)),
         isRoot: (address) => this.#goCode?.isRoot(address) === true || this.#native.isRoot(address),
       });
     } catch (error) {

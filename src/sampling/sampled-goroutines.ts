@@ -11,19 +11,13 @@ import type { Address, Tid } from "../base/units.ts";
 import { type GoRuntime, moduleOf } from "../go/runtime.ts";
 import type { SampleBatch } from "../kernel/perf-samples.ts";
 import type { Label } from "../profile/model.ts";
+import type { GoroutineTeller } from "./goroutine-teller.ts";
 
 /** The goroutine of a sample. */
 export interface SampledGoroutine {
   /** 0 for the scheduler and other work of the runtime on no goroutine's behalf. */
   readonly id: number;
   readonly labels: readonly Label[];
-}
-
-/** What a g tells of itself: who made it and its pprof labels. */
-export interface GoroutineTeller {
-  creator(gopc: Address): string;
-  /** The pprof labels behind g.labels; empty where there are none or they do not hold together. */
-  labels(pointer: Address): readonly (readonly [key: string, value: string])[];
 }
 
 interface Offsets {
