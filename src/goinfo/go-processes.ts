@@ -16,7 +16,7 @@ export class GoProcessEntry {
   uid = 0;
   gid = 0;
   /** The folder's name where there are several. */
-  readonly name: string;
+  name: string;
   readonly startedAt: number;
   /** Texts of files by the number of the file, for mounts that keep them a while. */
   readonly kept = new Map<number, { readonly text: string | Uint8Array; readonly until: number }>();
@@ -34,7 +34,7 @@ export class GoProcessEntry {
     this.pulse = new ProcessPulse(pid);
     this.identity = identityOf(pid, this.pulse.startTicks);
     this.beat = this.pulse.beat();
-    this.name = `${pid}-${programName(pid)}`;
+    this.name = folderName(pid);
     this.startedAt = statSync(`/proc/${pid}`).mtimeMs / 1000;
     this.readOwner();
   }
@@ -42,8 +42,10 @@ export class GoProcessEntry {
   /** Looks again whether it is there, and whether it runs another program now. Throws NO_PROCESS. */
   check(): void {
     const beat = this.pulse.beat();
-    if (beat !== this.beat) this.closeView();
+    if (beat === this.beat) return;
     this.beat = beat;
+    this.closeView();
+    this.name = folderName(this.pid);
   }
 
   /** Whose it is may change while it runs: daemons give up root. Throws NO_PROCESS. */
@@ -155,12 +157,12 @@ export function pidOf(identity: number): Pid {
   return identity % pidRoom;
 }
 
-/** The program's file name, without what cannot stand in a path. */
-function programName(pid: Pid): string {
+/** The pid and the program's file name. */
+function folderName(pid: Pid): string {
   try {
     const path = readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, "");
-    return basename(path).replace(/[/\0]/g, "_").slice(0, 64) || "unknown";
+    return `${pid}-${basename(path).slice(0, 64) || "unknown"}`;
   } catch {
-    return "unknown";
+    return `${pid}-unknown`;
   }
 }
