@@ -11,6 +11,7 @@ import { goBoolFlags, parseGoBool, rewriteGoFlags } from "../../exporter/flags.t
 import type { GoLevel } from "../../exporter/go-inside.ts";
 import type { Rule } from "../../exporter/rules.ts";
 import { startServer } from "../../exporter/server.ts";
+import { collectGarbage, limitYoungGeneration } from "../../exporter/small-heap.ts";
 import type { TopBy } from "../../exporter/top-groups.ts";
 import { sourceNames } from "../../proc/sources/open.ts";
 import type { SourceName } from "../../proc/sources/source.ts";
@@ -66,7 +67,7 @@ const options = {
     parseDuration,
   ),
   "remove-empty-groups": goBool("remove-empty-groups", "forget a group as soon as it has no process", false),
-  debug: goBool("debug", "log which rule names which process", false),
+  debug: goBool("debug", "log what the sources of processes have to say", false),
   man: goBool("man", "print the manual and end", false),
   version: goBool("version", "print the version and end", false),
   source: choice("--source <name>", "how processes are read; default: the cheapest that works", [
@@ -140,6 +141,7 @@ async function runExporter({
   if (operands.length > 0) throw new ProcscopeError("USAGE", `unexpected operand: ${operands[0]}`);
   if (values.version) return print(`procscope exporter, version ${version()} (node ${process.version})\n`);
   if (values.man) return print(manual);
+  limitYoungGeneration();
   const rules = await rulesOf(values);
   const exporter = await Exporter.open(settingsOf(values, rules));
   try {
@@ -168,6 +170,7 @@ async function serve(exporter: Exporter, values: Values, signal: AbortSignal): P
   if (/^(127\.|localhost:|\[::1\])/.test(values["web.listen-address"])) {
     log("only this machine can reach it: -web.listen-address=:9256 opens it to the network");
   }
+  setTimeout(collectGarbage, 200).unref();
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
   log("shutting down");
   await server.stop();
