@@ -38,7 +38,7 @@ function counting() {
   return { opened, open };
 }
 
-async function start(t: { after(done: () => unknown): void }, line = "sleep 60; true"): Promise<ChildProcess> {
+async function start(t: { after(done: () => unknown): void }, line = "read; true"): Promise<ChildProcess> {
   const child = spawn("bash", ["-c", `echo; ${line}`], { stdio: ["pipe", "pipe", "ignore"] });
   t.after(() => child.kill("SIGKILL"));
   await once(child.stdout!, "data");
