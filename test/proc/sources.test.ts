@@ -101,23 +101,33 @@ for (const make of [() => new ProcfsSource(), () => new GatedProcfsSource()]) {
     });
 
     it("reads threads only when asked, and their counters add up", async () => {
-      const worker = new Worker("const end = Date.now() + 250; while (Date.now() < end); setTimeout(() => {}, 1e6)", {
-        eval: true,
-      });
-      await delay(500);
+      // Threads that ended are in the sum of the process only: growth is compared while none ends.
+      const worker = new Worker(
+        "setTimeout(() => { const end = Date.now() + 250; while (Date.now() < end); }, 200); setInterval(() => {}, 1e6)",
+        {
+          eval: true,
+        },
+      );
       const opened = source.threads.generation;
       scan(false);
       assert.equal(source.threads.generation, opened);
-      scan(true);
-      scan(true);
-      const row = source.processes.find(process.pid);
-      const threads = [...source.threads.live.subarray(0, source.threads.count)].filter(
-        (thread) => source.threads.columns.process[thread] === row,
-      );
-      assert.equal(threads.length, value(source, process.pid, "threads"));
-      const sum = threads.reduce((s, t) => s + source.threads.columns.utime[t]! + source.threads.columns.stime[t]!, 0);
-      const whole = value(source, process.pid, "utime") + value(source, process.pid, "stime");
-      assert.ok(sum > 0.7 * whole && sum < 1.1 * whole + 3e7, `${sum} of ${whole}`);
+      const used = (): { threads: number; count: number; whole: number } => {
+        scan(true);
+        const row = source.processes.find(process.pid);
+        const { columns, live, count } = source.threads;
+        const own = [...live.subarray(0, count)].filter((thread) => columns.process[thread] === row);
+        const threads = own.reduce((sum, thread) => sum + columns.utime[thread]! + columns.stime[thread]!, 0);
+        const whole = value(source, process.pid, "utime") + value(source, process.pid, "stime");
+        return { threads, count: own.length, whole };
+      };
+      await delay(100);
+      const before = used();
+      await delay(600);
+      const after = used();
+      assert.equal(after.count, value(source, process.pid, "threads"));
+      const [grown, expected] = [after.threads - before.threads, after.whole - before.whole];
+      assert.ok(expected >= 1e8, `${expected}`);
+      assert.ok(Math.abs(grown - expected) < 1e8, `${grown} of ${expected}`);
       await worker.terminate();
     });
 
