@@ -112,7 +112,10 @@ export class GoroutineReader {
     }
   }
 
-  /** Reads goroutines with their stacks into rows of a table, telling the visitor of each that it wants. */
+  /**
+   * Reads goroutines with their stacks into rows of a table, telling the visitor of each that it wants. `keepTree`: the
+   * nodes told must hold beyond the batch; stacks that no longer fit into the tree are told as inconsistent then.
+   */
   read(
     table: GoroutineTable,
     addresses: Float64Array,
@@ -120,9 +123,10 @@ export class GoroutineReader {
     count: number,
     firstRow: number,
     visitor: GoroutineVisitor,
+    keepTree = false,
   ): void {
     for (let done = 0; done < count; ) {
-      if (this.tree.size > mostNodes / 2) this.tree = new StackTree(this.code);
+      if (!keepTree && this.tree.size > mostNodes / 2) this.tree = new StackTree(this.code);
       const rows = Math.min(batchRows, count - done);
       this.load(table, addresses, first + done, rows, firstRow + done);
       done += this.readStacks(table, firstRow + done, rows, visitor);

@@ -1,0 +1,179 @@
+import type { Seconds } from "../base/units.ts";
+import { type LogicalFrame, shows } from "../go/code-table.ts";
+import { goroutineStatus } from "../go/goroutine-table.ts";
+import { LabelReader, type Labels } from "../go/labels.ts";
+import { type GoroutineSnapshot, noStack } from "../go/snapshot.ts";
+import { wrappedFunction } from "../go/wrapped-function.ts";
+import {
+  type GoroutineSource,
+  type GoroutineState,
+  type Place,
+  type StackFrame,
+  unknownPlace,
+} from "./goroutine-source.ts";
+
+const stateOfStatus: ReadonlyMap<number, GoroutineState> = new Map([
+  [goroutineStatus.idle, "idle"],
+  [goroutineStatus.runnable, "runnable"],
+  [goroutineStatus.running, "running"],
+  [goroutineStatus.syscall, "syscall"],
+  [goroutineStatus.waiting, "waiting"],
+  [goroutineStatus.copystack, "waiting"],
+  [goroutineStatus.preempted, "waiting"],
+  [goroutineStatus.leaked, "waiting"],
+]);
+
+/** Frame lists kept at a time: each distinct stack has one. */
+const mostLists = 1 << 16;
+
+/** A snapshot of a process as the views ask for it: rows are its goroutines in the runtime's order. */
+export class LiveGoroutines implements GoroutineSource {
+  readonly snapshot: GoroutineSnapshot;
+  readonly takenAt: number;
+  private readonly labelReader: LabelReader;
+  private readonly frameLists = new Map<number, readonly StackFrame[]>();
+  private readonly starts = new Map<number, Place>();
+  private readonly currents = new Map<number, Place>();
+
+  constructor(snapshot: GoroutineSnapshot) {
+    this.snapshot = snapshot;
+    this.takenAt = snapshot.takenAt;
+    this.labelReader = new LabelReader(snapshot.reader.runtime);
+  }
+
+  get count(): number {
+    return this.snapshot.rows.length;
+  }
+
+  /** The row of the snapshot's table. */
+  tableRow(row: number): number {
+    return this.snapshot.rows[row]!;
+  }
+
+  id(row: number): number {
+    return this.snapshot.table.id[this.tableRow(row)]!;
+  }
+
+  weight(): number {
+    return 1;
+  }
+
+  state(row: number): GoroutineState {
+    return stateOfStatus.get(this.snapshot.table.state(this.tableRow(row))) ?? "unknown";
+  }
+
+  reason(row: number): string {
+    const { table, reader } = this.snapshot;
+    const at = this.tableRow(row);
+    return table.state(at) === goroutineStatus.waiting && table.waitReason[at] !== 0
+      ? reader.statusWord(table, at)
+      : "";
+  }
+
+  waitSeconds(row: number): Seconds {
+    const waited = this.snapshot.table.waited(this.tableRow(row), this.snapshot.now);
+    return waited < 0 ? -1 : waited / 1e9;
+  }
+
+  lockedToThread(row: number): boolean {
+    return this.snapshot.table.lockedThread[this.tableRow(row)] !== 0;
+  }
+
+  current(row: number): Place {
+    const node = this.snapshot.nodes[this.tableRow(row)]!;
+    if (node < 0) return this.innermost(row);
+    let place = this.currents.get(node);
+    if (place === undefined) {
+      place = this.frames(row).find((frame) => this.notTheRuntimes(frame)) ?? this.innermost(row);
+      this.currents.set(node, place);
+    }
+    return place;
+  }
+
+  private notTheRuntimes(frame: StackFrame): boolean {
+    return !frame.function.startsWith("runtime.") && !frame.function.startsWith("internal/runtime/");
+  }
+
+  /** The innermost frame by the goroutine's saved pc, the runtime's own included. */
+  innermost(row: number): Place {
+    const { table, reader } = this.snapshot;
+    const at = this.tableRow(row);
+    const state = table.state(at);
+    const pc = state === goroutineStatus.syscall || table.syscallSp[at] !== 0 ? table.syscallPc[at]! : table.pc[at]!;
+    // What is saved of a running goroutine is where it was scheduled last.
+    const point = state === goroutineStatus.running ? undefined : reader.code.point(pc, false);
+    return point ? reader.code.frames(point)[0]! : unknownPlace;
+  }
+
+  start(row: number): Place {
+    const { table } = this.snapshot;
+    const pc = table.startPc[this.tableRow(row)]!;
+    let place = this.starts.get(pc);
+    if (place === undefined) {
+      place = this.findStart(row, pc);
+      this.starts.set(pc, place);
+    }
+    return place;
+  }
+
+  /** The started function, or what a wrapper of the compiler (for `go f(x)`, `go v.method()`) calls. */
+  private findStart(row: number, pc: number): Place {
+    const { code } = this.snapshot.reader;
+    const declared = code.declaration(pc);
+    if (!declared?.wrapper) return declared ?? unknownPlace;
+    const outermost = this.frames(row).findLast((frame) => frame.function !== declared.function);
+    return wrappedFunction(this.snapshot.reader.runtime, code, pc) ?? outermost ?? this.creator(row);
+  }
+
+  creator(row: number): Place {
+    return this.snapshot.reader.code.creation(this.snapshot.table.creationPc[this.tableRow(row)]!) ?? unknownPlace;
+  }
+
+  creatorId(row: number): number {
+    return this.snapshot.table.parentId[this.tableRow(row)]!;
+  }
+
+  system(row: number): boolean {
+    return this.snapshot.reader.isSystem(this.snapshot.table, this.tableRow(row));
+  }
+
+  labels(row: number): Labels | undefined {
+    return this.labelReader.read(this.snapshot.table.labels[this.tableRow(row)]!);
+  }
+
+  frames(row: number): readonly StackFrame[] {
+    const node = this.snapshot.nodes[this.tableRow(row)]!;
+    if (node < 0) return [];
+    let frames = this.frameLists.get(node);
+    if (frames === undefined) {
+      frames = sourceFrames(this.snapshot.reader, node);
+      if (this.frameLists.size >= mostLists) this.frameLists.clear();
+      this.frameLists.set(node, frames);
+    }
+    return frames;
+  }
+
+  /** Whether the goroutine stood still while it was read. */
+  consistent(row: number): boolean {
+    return this.snapshot.nodes[this.tableRow(row)] !== noStack.inconsistent;
+  }
+}
+
+/**
+ * The frames of a stack as runtime.Callers gives them: the runtime's own too, but neither wrappers of the compiler nor
+ * runtime.goexit, where every stack ends. Innermost first.
+ */
+export function sourceFrames(
+  reader: Pick<GoroutineSnapshot["reader"], "tree" | "code">,
+  node: number,
+): readonly LogicalFrame[] {
+  const frames: LogicalFrame[] = [];
+  let callee: LogicalFrame | undefined;
+  for (const point of reader.tree.stack(node)) {
+    for (const frame of reader.code.frames(point)) {
+      if ((!frame.wrapper || shows(frame, false, callee)) && frame.function !== "runtime.goexit") frames.push(frame);
+      callee = frame;
+    }
+  }
+  return frames;
+}
