@@ -1,21 +1,56 @@
 /** A live process whose goroutines are looked at again and again: what `diff`, `watch` and `top` share. */
+import { ProcscopeError } from "../base/errors.ts";
 import type { Seconds } from "../base/units.ts";
-import type { GoroutineSource } from "../views/goroutine-source.ts";
+import { GoroutineReader } from "../go/goroutine-reader.ts";
+import { GoProcess } from "../go/process.ts";
+import { takeSnapshot } from "../go/snapshot.ts";
+import { readProcStat } from "../kernel/proc-stat.ts";
+import { LiveGoroutines } from "../views/live-goroutines.ts";
 import type { Target } from "./target.ts";
 
-export interface LiveOptions {
-  /** Whether whole stacks are read; otherwise frames are empty. Much cheaper without. */
-  readonly stacks: boolean;
-}
+/** How often a program that was just started is tried until its runtime is there. */
+const startTries = 40;
 
-export interface Live extends Disposable {
-  /** Takes a snapshot. Throws NO_PROCESS when the target has exited. */
-  snapshot(): GoroutineSource;
-}
+export class Live implements Disposable {
+  readonly process: GoProcess;
+  private readonly startTicks: number;
+  /** For snapshots without stacks: what it learnt of code is kept. */
+  private readonly reader: GoroutineReader;
 
-/** Attaches to the target. Throws what attaching throws. */
-export async function openLive(_target: Pick<Target, "pid" | "exe">, _options: LiveOptions): Promise<Live> {
-  throw new Error("waits for src/go/process.ts");
+  /** Attaches. Throws what attaching throws. A program that we have just started is waited for. */
+  static async open(target: Target): Promise<Live> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return new Live(GoProcess.attach(target.pid, { exe: target.exe }));
+      } catch (error) {
+        // Between fork and the end of the runtime's start there is no Go program yet.
+        if (!target.ended || attempt === startTries || !(error instanceof ProcscopeError)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  private constructor(process: GoProcess) {
+    this.process = process;
+    this.startTicks = readProcStat(process.pid).startTicks;
+    this.reader = new GoroutineReader(process.runtime);
+  }
+
+  /** Takes a snapshot. Stacks cost several times the rest. Throws NO_PROCESS when the target has exited. */
+  snapshot(stacks: boolean): LiveGoroutines {
+    const { pid, runtime } = this.process;
+    // A number may be given to another process, whose memory is not to be taken for this one's.
+    if (readProcStat(pid).startTicks !== this.startTicks) {
+      throw new ProcscopeError("NO_PROCESS", `process ${pid} has exited; its number belongs to another one now`);
+    }
+    // The stacks of a snapshot live in its reader's tree.
+    const reader = stacks ? new GoroutineReader(runtime) : this.reader;
+    return new LiveGoroutines(takeSnapshot(reader, { stacks }));
+  }
+
+  [Symbol.dispose](): void {
+    this.process[Symbol.dispose]();
+  }
 }
 
 /** Waits; ends early when the signal is aborted or `ended` resolves. */

@@ -13,6 +13,12 @@ export interface CommandRow {
 /** The one list of commands. Help, completion, man page and the list of schemas are made from it. */
 export const commandTable: readonly CommandRow[] = [
   {
+    name: "diff",
+    summary: "compare two snapshots of goroutines and name what grew: the leak finder; or two profiles",
+    group: "Go processes",
+    load: () => import("./commands/diff.ts"),
+  },
+  {
     name: "mount",
     summary: "mount memory statistics and goroutines of Go processes as files",
     group: "Go processes",
@@ -29,6 +35,13 @@ export const commandTable: readonly CommandRow[] = [
     summary: "show processes in groups: CPU, memory, IO; or why a process is in its group",
     group: "Any process",
     load: () => import("./commands/groups.ts"),
+  },
+  {
+    name: "profile",
+    aliases: ["record"],
+    summary: "sample where a running process spends its time: CPU, waiting, or what the Go runtime keeps",
+    group: "Profiles",
+    load: () => import("./commands/profile.ts"),
   },
   {
     name: "convert",
