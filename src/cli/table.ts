@@ -13,6 +13,12 @@ export interface CommandRow {
 /** The one list of commands. Help, completion, man page and the list of schemas are made from it. */
 export const commandTable: readonly CommandRow[] = [
   {
+    name: "ps",
+    summary: "list the Go processes of this machine: version, module, goroutines, memory",
+    group: "Go processes",
+    load: () => import("./commands/ps.ts"),
+  },
+  {
     name: "diff",
     summary: "compare two snapshots of goroutines and name what grew: the leak finder; or two profiles",
     group: "Go processes",
@@ -48,6 +54,12 @@ export const commandTable: readonly CommandRow[] = [
     summary: "convert a profile between formats: pprof, flame graph, call graph SVG and PDF, speedscope, folded",
     group: "Profiles",
     load: () => import("./commands/convert.ts"),
+  },
+  {
+    name: "doctor",
+    summary: "what this user may do here and to a process, and what mends each refusal",
+    group: "procscope itself",
+    load: () => import("./commands/doctor.ts"),
   },
   {
     name: "completion",

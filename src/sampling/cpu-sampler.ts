@@ -27,9 +27,12 @@ export interface CpuOptions {
   /** For Go programs. */
   readonly repair?: LeafRepair | undefined;
   readonly goroutines?: SampledGoroutines | undefined;
-  /** How a stack that ends before its thread's first function is told: for code without frame pointers. */
-  readonly isRoot?: ((address: Address) => boolean) | undefined;
+  /** What the function at an address is to a stack: its thread's beginning, a switch of stacks, or neither. */
+  readonly endOf: (address: Address) => StackEnd | undefined;
 }
+
+/** "whole": a thread or goroutine begins here; "switch": frame pointers end where the runtime changes stacks. */
+export type StackEnd = "whole" | "switch";
 
 /** What sampling met, for the line that is printed and for the profile's comments. */
 export interface CpuReport {
@@ -42,8 +45,10 @@ export interface CpuReport {
   readonly malformed: number;
   /** Stacks whose missing caller was put back. */
   readonly repaired: number;
-  /** Stacks that end before their thread's first function. */
+  /** Stacks that end before their thread's first function, for want of frame pointers. */
   readonly cut: number;
+  /** Stacks that end where the Go runtime changes from one stack to another (mcall, morestack). */
+  readonly cutAtSwitch: number;
   /** Addresses without a function. */
   readonly unknownAddresses: number;
   /** Samples in Go code, and how many of them have their goroutine's id. */
@@ -51,6 +56,8 @@ export interface CpuReport {
   readonly goroutineKnown: number;
   readonly duration: Nanoseconds;
 }
+
+const cutLabel: Label = { key: "stack", text: "cut: no frame pointers" };
 
 /** Register bits of arch/x86/include/uapi/asm/perf_regs.h; in a sample they come in the order of the bits. */
 const registerMask = (1 << 7) | (1 << 22);
@@ -68,6 +75,7 @@ export class CpuSampler {
   #samples = 0;
   #repaired = 0;
   #cut = 0;
+  #cutAtSwitch = 0;
   #goSamples = 0;
   #goroutineKnown = 0;
 
@@ -108,6 +116,7 @@ export class CpuSampler {
       malformed: batch.malformed,
       repaired: this.#repaired,
       cut: this.#cut,
+      cutAtSwitch: this.#cutAtSwitch,
       unknownAddresses: this.#options.code.unknown,
       goSamples: this.#goSamples,
       goroutineKnown: this.#goroutineKnown,
@@ -140,10 +149,10 @@ export class CpuSampler {
       const missing = this.#missingCaller(batch, i, user, end);
       if (missing !== 0) this.#push(missing, true);
       for (let k = user + 1; k < end; k++) this.#push(frames[k]!, true);
-      if (this.#options.isRoot?.(frames[end - 1]!) === false) this.#cut++;
     }
+    const cut = user < end && this.#endsEarly(frames, user, end);
     const { builder } = this.#options;
-    builder.add(builder.stack(locations), this.#values, this.#labels(batch, i, user < end ? frames[user]! : 0));
+    builder.add(builder.stack(locations), this.#values, this.#labels(batch, i, user < end ? frames[user]! : 0, cut));
   }
 
   #push(address: Address, isReturn: boolean): void {
@@ -160,9 +169,20 @@ export class CpuSampler {
     return caller;
   }
 
-  #labels(batch: SampleBatch, i: number, address: Address): number {
+  /** The C library's own beginnings have no names where it is stripped: the last frames are looked at, not the last one. */
+  #endsEarly(frames: Float64Array, user: number, end: number): boolean {
+    for (let k = end - 1; k > Math.max(user, end - 5); k--) {
+      const kind = this.#options.endOf(frames[k]!);
+      if (kind === "switch") this.#cutAtSwitch++;
+      if (kind !== undefined) return false;
+    }
+    this.#cut++;
+    return true;
+  }
+
+  #labels(batch: SampleBatch, i: number, address: Address, cut: boolean): number {
     const { goroutines, builder, labels = [] } = this.#options;
-    if (!goroutines?.isGo(address)) return builder.labels(labels);
+    if (!goroutines?.isGo(address)) return builder.labels(cut ? [...labels, cutLabel] : labels);
     this.#goSamples++;
     const register = batch.hasRegisters[i] === 0 ? 0 : batch.registers[i * batch.registerCount + goroutineRegister]!;
     const who = goroutines.of(register, batch.tid[i]!);

@@ -2,6 +2,7 @@
 import type { Address } from "../base/units.ts";
 import type { CodeTable } from "../go/code-table.ts";
 import type { CodeFrame, CodeSource } from "./code.ts";
+import type { StackEnd } from "./cpu-sampler.ts";
 
 export class GoCode implements CodeSource {
   readonly table: CodeTable;
@@ -24,20 +25,28 @@ export class GoCode implements CodeSource {
     return shown;
   }
 
-  /** Whether a stack that ends here begins at its goroutine's or thread's beginning. */
-  isRoot(address: Address): boolean {
-    const point = this.table.point(address, false);
-    return point !== undefined && beginnings.has(point.fn.name);
+  endOf(address: Address): StackEnd | undefined {
+    const name = this.table.point(address, false)?.fn.name;
+    if (name === undefined) return undefined;
+    return beginnings.has(name) ? "whole" : switches.has(name) ? "switch" : undefined;
   }
 }
 
-/** Where stacks of goroutines and of threads begin. mcall and morestack are not here: frame pointers end at them. */
+/** Where stacks of goroutines and of threads begin. */
 const beginnings = new Set([
   "runtime.goexit",
   "runtime.mstart",
-  "runtime.mstart0",
   "runtime.rt0_go",
   "_rt0_amd64_linux",
   "runtime.sigtramp",
   "runtime.clone",
+]);
+/** Where the runtime leaves one stack for another without linking their frames. */
+const switches = new Set([
+  "runtime.mcall",
+  "runtime.morestack",
+  "runtime.morestack_noctxt",
+  "runtime.newstack",
+  "runtime.gogo",
+  "runtime.sigreturn__sigaction",
 ]);

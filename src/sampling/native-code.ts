@@ -8,6 +8,7 @@ import { demangle } from "../object/demangle.ts";
 import { ElfFile, type ElfSegment } from "../object/elf.ts";
 import { ElfFunctions } from "../object/elf-functions.ts";
 import type { CodeFrame, CodeSource } from "./code.ts";
+import type { StackEnd } from "./cpu-sampler.ts";
 
 interface MappedFile {
   readonly segments: readonly ElfSegment[];
@@ -37,10 +38,15 @@ export class NativeCode implements CodeSource {
     return [{ name: this.#name(mapping, isReturn ? address - 1 : address), file: mapping.path, line: 0, startLine: 0 }];
   }
 
-  /** Whether a stack that ends here begins at its thread's beginning. */
-  isRoot(address: Address): boolean {
+  /**
+   * "whole" where threads begin. The functions of the C library that call main and start threads have no names where it
+   * is stripped: a caller's frame in it is taken for one of them.
+   */
+  endOf(address: Address): StackEnd | undefined {
     const mapping = this.#mappingOf(address);
-    return mapping !== undefined && roots.test(this.#name(mapping, address - 1));
+    if (mapping === undefined) return undefined;
+    const inLibc = /\/(libc|libpthread|ld-musl)[-.][^/]*$/.test(mapping.path);
+    return inLibc || roots.test(this.#name(mapping, address - 1)) ? "whole" : undefined;
   }
 
   #name(mapping: Mapping, address: Address): string {

@@ -142,7 +142,7 @@ export class Recorder {
         labels: kind === "both" ? [{ key: "state", text: "on CPU" }] : undefined,
         repair: go && new LeafRepair(go),
         goroutines: go && reader && SampledGoroutines.create(go, new GoroutineTeller(go, reader.code)),
-        isRoot: (address) => this.#goCode?.isRoot(address) === true || this.#native.isRoot(address),
+        endOf: (address) => this.#goCode?.endOf(address) ?? this.#native.endOf(address),
       });
     } catch (error) {
       if (!(error instanceof ProcscopeError) || error.code === "NO_PROCESS" || !reader) throw error;
