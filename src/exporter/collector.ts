@@ -170,7 +170,7 @@ export class Collector {
       const group = this.grouper.groupOf(row);
       if (!group || processes.columns.kernelThread[row]) continue;
       const pid = processes.id[row]!;
-      refs.push({ pid, startTicks: processes.startTicks[row]! });
+      refs.push({ pid, startTicks: processes.startTicks[row]!, execMark: processes.columns.execMark[row]! });
       groups.set(pid, group);
     }
     const facts = await go.provider.read(refs, go.level, go.budget);

@@ -27,6 +27,8 @@ export interface GoProcessRef {
   readonly pid: Pid;
   /** Start in ticks after boot: with the pid it tells whether what was learned of a process is still about it. */
   readonly startTicks: number;
+  /** Differs after an execve; 0 where not known. */
+  readonly execMark: number;
 }
 
 export interface GoInsideProvider {
@@ -87,7 +89,7 @@ export class GoLedger<G> {
         groups.set(group, totals);
       }
       addGauges(totals, said);
-      const key = `${process.pid}:${process.startTicks}`;
+      const key = `${process.pid}:${process.startTicks}:${process.execMark}`;
       seen.set(key, said.values);
       this.addCounters(group, said.values, this.last.get(key));
     }

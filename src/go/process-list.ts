@@ -100,7 +100,7 @@ const verdicts = new Map<string, boolean>();
 const mostVerdicts = 8192;
 
 /** Whether a file is a Go program; undefined where it may not be opened. Kernel threads and zombies have none. */
-function isGoProgram(path: string): boolean | undefined {
+export function isGoProgram(path: string): boolean | undefined {
   try {
     using file = FileSource.open(path);
     const key = `${file.device}:${file.inode}:${file.size}`;

@@ -129,8 +129,8 @@ describe("Go inside", () => {
       ]),
     });
     const ledger = new GoLedger<string>();
-    const one = { pid: 1, startTicks: 1 };
-    const two = { pid: 2, startTicks: 1 };
+    const one = { pid: 1, startTicks: 1, execMark: 0 };
+    const two = { pid: 2, startTicks: 1, execMark: 0 };
     let totals = ledger
       .add([
         [one, "g", facts(3, 10)],

@@ -75,6 +75,11 @@ for (const make of [() => new ProcfsSource(), () => new GatedProcfsSource()]) {
       const row = source.processes.find(pid);
       assert.equal(value(source, pid, "changed"), 1);
       assert.ok(value(source, pid, "utime") > before);
+      // It has written its line but may not be back in read(2) yet.
+      for (let i = 0; i < 50 && value(source, pid, "wchan") === 0; i++) {
+        await delay(20);
+        scan();
+      }
       assert.notEqual(source.processes.names[value(source, pid, "wchan")], "");
       child.kill("SIGKILL");
       await new Promise((resolve) => child.once("exit", resolve));

@@ -218,7 +218,7 @@ function settingsOf(values: Values, rules: readonly Rule[]): ExporterSettings {
     goBudget: values.goBudget,
     reuse: values.reuse,
     version: version(),
-    openGoInside: undefined,
+    openGoInside: async () => new (await import("../../exporter/go-reader.ts")).GoReader(),
     log: values.debug ? log : quiet,
   };
 }
