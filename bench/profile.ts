@@ -30,23 +30,25 @@ function at(values: readonly number[], part: number): number {
 
 interface Cost {
   readonly milliseconds: number;
+  /** CPU time: what is left of the milliseconds when others use the machine. */
+  readonly cpuMilliseconds: number;
   readonly megabytes: number;
 }
 
 /** Time and peak memory of `procscope convert`, asked of the process itself at its end. */
 function convert(input: string, output: string): Cost {
-  const teller = `process.on("exit",()=>process.stderr.write("\\nMAXRSS "+process.resourceUsage().maxRSS))`;
+  const teller = `process.on("exit",()=>{const{maxRSS,userCPUTime,systemCPUTime}=process.resourceUsage();process.stderr.write("\\nUSED "+maxRSS+" "+(userCPUTime+systemCPUTime))})`;
   const begun = performance.now();
-  const ran = spawnSync(
-    process.execPath,
-    ["--import", `data:text/javascript,${teller}`, cli, "convert", input, output],
-    {
-      encoding: "utf8",
-    },
-  );
+  const words = ["--import", `data:text/javascript,${teller}`, cli, "convert", input, output];
+  const ran = spawnSync(process.execPath, words, { encoding: "utf8" });
   const milliseconds = Math.round(performance.now() - begun);
   if (ran.status !== 0) throw new Error(ran.stderr);
-  return { milliseconds, megabytes: Math.round(Number(/MAXRSS (\d+)/.exec(ran.stderr)?.[1]) / 1024) };
+  const [, kilobytes, microseconds] = /USED (\d+) (\d+)/.exec(ran.stderr) ?? [];
+  return {
+    milliseconds,
+    cpuMilliseconds: Math.round(Number(microseconds) / 1e3),
+    megabytes: Math.round(Number(kilobytes) / 1024),
+  };
 }
 
 async function write(profile: Profile, path: string): Promise<void> {
@@ -127,7 +129,7 @@ function million(spread: number): Profile {
 
 async function millions(): Promise<void> {
   for (const [name, spread] of [
-    ["usual", 6],
+    ["usual", 3],
     ["many stacks", 12],
   ] as const) {
     const profile = million(spread);
@@ -143,7 +145,12 @@ async function millions(): Promise<void> {
           stacks: profile.stacks.count - 1,
           from: source,
           to: encoder.name,
-          ours: { ms: cost.milliseconds, maxRssMiB: cost.megabytes, bytes: statSync(output).size },
+          ours: {
+            ms: cost.milliseconds,
+            cpuMs: cost.cpuMilliseconds,
+            maxRssMiB: cost.megabytes,
+            bytes: statSync(output).size,
+          },
           goal: "< 5000 ms, < 500 MiB",
           met: cost.milliseconds < 5000 && cost.megabytes < 500,
         });

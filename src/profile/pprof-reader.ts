@@ -1,7 +1,7 @@
 /** Reads pprof's format, gzipped or not. Files are untrusted: every reference is checked, sizes are bounded. */
 import { gunzipSync, inflateSync } from "node:zlib";
 import { Int32Column } from "../base/columns.ts";
-import { type BuilderOptions, ProfileBuilder } from "./builder.ts";
+import { type BuilderOptions, type LabelSetId, ProfileBuilder } from "./builder.ts";
 import type { Label, Profile, ValueType } from "./model.ts";
 import { malformed, ProtobufReader } from "./protobuf.ts";
 
@@ -204,22 +204,40 @@ class Decoder {
 
   private readSamples(builder: ProfileBuilder): void {
     const spans = this.sampleSpans.view();
+    const buffer = Buffer.from(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length);
     const values = new Float64Array(this.sampleTypes.length);
     const stack = new Int32Column();
-    const labels: Label[] = [];
+    /** Label sets by their bytes in the file: most samples repeat one of few. */
+    const labelSets = new Map<string, LabelSetId>([["", 0]]);
     for (let i = 0; i < spans.length; i += 2) {
       const reader = new ProtobufReader(this.bytes, spans[i]!, spans[i + 1]!);
       stack.length = 0;
-      if (labels.length > 0) labels.length = 0;
+      let labelBytes = "";
       let count = 0;
       while (reader.next()) {
         if (reader.field === 1) this.readStack(reader, stack);
         else if (reader.field === 2) count = readValues(reader, values, count);
-        else if (reader.field === 3) labels.push(this.readLabel(reader.message()));
+        else if (reader.field === 3 && reader.isSpan) {
+          // With its length before it, so that two labels cannot look like one.
+          labelBytes += `${reader.stop - reader.start}:${buffer.toString("latin1", reader.start, reader.stop)}`;
+        }
       }
       if (count !== values.length) throw malformed(`a sample has ${count} values for ${values.length} types`);
-      builder.add(builder.stack(stack.data, stack.length), values, builder.labels(labels));
+      let labels = labelSets.get(labelBytes);
+      if (labels === undefined) {
+        labels = builder.labels(this.labelsOf(spans[i]!, spans[i + 1]!));
+        labelSets.set(labelBytes, labels);
+      }
+      builder.add(builder.stack(stack.data, stack.length), values, labels);
     }
+  }
+
+  private labelsOf(start: number, stop: number): Label[] {
+    const labels: Label[] = [];
+    for (const reader = new ProtobufReader(this.bytes, start, stop); reader.next(); ) {
+      if (reader.field === 3) labels.push(this.readLabel(reader.message()));
+    }
+    return labels;
   }
 
   private readStack(reader: ProtobufReader, stack: Int32Column): void {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { packageRoot } from "../../src/base/package-root.ts";
@@ -52,6 +52,23 @@ test("convert says what it cannot do, and leaves nothing behind", () => {
   assert.equal(type.status, 2);
   assert.match(type.stderr, /it has: samples, cpu, wall/);
   assert.deepEqual(readdirSync(scratch).sort(), before);
+});
+
+test("convert compares with an earlier profile, and says in JSON what it did", () => {
+  const page = join(scratch, "growth.html");
+  const json = convert("--json", "--base", nodeProfile(), nodeProfile(), page);
+  assert.equal(json.status, 0, json.stderr);
+  const said = JSON.parse(json.stdout) as Record<string, unknown>;
+  assert.equal(said["schema"], "procscope/convert/1");
+  assert.equal(said["bytes"], statSync(page).size);
+  const table = join(scratch, "growth.txt");
+  assert.equal(convert("--base", nodeProfile(), nodeProfile(), table).status, 0);
+  assert.match(readFileSync(table, "utf8"), /No function differs/);
+  const other = convert("--base", nodeProfile(), nodeProfile(), join(scratch, "growth.pdf"));
+  assert.equal(other.status, 2);
+  assert.match(other.stderr, /written as \.html or \.txt/);
+  rmSync(page);
+  rmSync(table);
 });
 
 test("py-spy's raw output is read", { skip: missing("py-spy") || missing("python3") }, () => {
