@@ -1,3 +1,5 @@
+import type { Bytes } from "../base/units.ts";
+
 /**
  * Where the fields of runtime structures lie, for one Go version and architecture. Comes from the target's own DWARF,
  * from the generated tables in layouts/, or from inference; whichever it is, it is checked against memory before use.
@@ -21,27 +23,66 @@ export interface Layout {
 }
 
 /** The structures that tables hold, by the runtime's names without the package. */
-export type RuntimeStruct =
-  | "g"
-  | "m"
-  | "p"
-  | "schedt"
-  | "sudog"
-  | "hchan"
-  | "moduledata"
-  | "mheap"
-  | "mspan"
-  | "mcache"
-  | "mstats"
-  | "heapStatsDelta"
-  | "gcControllerState"
-  | "bucket"
-  | "memRecord"
-  | "memRecordCycle"
-  | "blockRecord"
-  | "MemStats"
-  | "timer"
-  | "semaRoot"
-  | "mutex"
-  | "workType"
-  | "debugVars";
+export const runtimeStructs = [
+  "g",
+  "m",
+  "p",
+  "schedt",
+  "sudog",
+  "hchan",
+  "moduledata",
+  "mheap",
+  "mspan",
+  "mcache",
+  "mstats",
+  "heapStatsDelta",
+  "gcControllerState",
+  "bucket",
+  "memRecord",
+  "memRecordCycle",
+  "blockRecord",
+  "MemStats",
+  "timer",
+  "semaRoot",
+  "mutex",
+  "workType",
+  "debugVars",
+] as const;
+
+export type RuntimeStruct = (typeof runtimeStructs)[number];
+
+/** The fields of one structure: [offset, size] by path; a whole structure's size is under "". */
+export type StructFields = ReadonlyMap<string, Field>;
+
+/** A layout made of maps: what DWARF and the tables both become. */
+export class MapLayout implements Layout {
+  readonly source: string;
+  readonly exact: boolean;
+  private readonly structs: ReadonlyMap<RuntimeStruct, StructFields>;
+
+  constructor(source: string, exact: boolean, structs: ReadonlyMap<RuntimeStruct, StructFields>) {
+    this.source = source;
+    this.exact = exact;
+    this.structs = structs;
+  }
+
+  field(struct: RuntimeStruct, path: string): Field | undefined {
+    return this.structs.get(struct)?.get(path);
+  }
+
+  sizeOf(struct: RuntimeStruct): Bytes | undefined {
+    return this.structs.get(struct)?.get("")?.size;
+  }
+
+  /** All fields of a structure, for tools. */
+  fields(struct: RuntimeStruct): StructFields {
+    return this.structs.get(struct) ?? new Map();
+  }
+
+  /** The same with some fields of one structure replaced: for what was inferred. */
+  with(struct: RuntimeStruct, fields: StructFields, source: string): MapLayout {
+    const structs = new Map(this.structs);
+    structs.set(struct, new Map([...(this.structs.get(struct) ?? []), ...fields]));
+    return new MapLayout(source, false, structs);
+  }
+}

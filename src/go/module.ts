@@ -21,6 +21,7 @@ export interface GoModule {
   /** Base of type descriptors. */
   readonly types: Address;
   readonly etypes: Address;
+  /** Start of read-only data since Go 1.18; 0 before. */
   readonly rodata: Address;
   readonly pclntab: Pclntab;
 }

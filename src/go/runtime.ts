@@ -34,40 +34,43 @@ export interface Evidence {
 }
 
 /** The runtime globals that readers ask for, by the runtime's own names without the package. */
-export type RuntimeGlobal =
-  | "allgs"
-  | "allglen"
-  | "allgptr"
-  | "allm"
-  | "allp"
-  | "sched"
-  | "gomaxprocs"
-  | "runtimeInitTime"
-  | "waitReasonStrings"
-  | "gStatusStrings"
-  | "fingStatus"
-  | "fingRunning"
-  | "debug"
-  | "memstats"
-  | "mheap_"
-  | "gcController"
-  | "gcpercent"
-  | "work"
-  | "emptymspan"
-  | "mcache0"
-  | "class_to_size"
-  | "physPageSize"
-  | "mbuckets"
-  | "bbuckets"
-  | "xbuckets"
-  | "mProfCycle"
-  | "mProf"
-  | "MemProfileRate"
-  | "blockprofilerate"
-  | "mutexprofilerate"
-  | "disableMemoryProfiling"
-  | "semtable"
-  | "buildVersion";
+export const runtimeGlobals = [
+  "allgs",
+  "allglen",
+  "allgptr",
+  "allm",
+  "allp",
+  "sched",
+  "gomaxprocs",
+  "runtimeInitTime",
+  "waitReasonStrings",
+  "gStatusStrings",
+  "fingStatus",
+  "fingRunning",
+  "debug",
+  "memstats",
+  "mheap_",
+  "gcController",
+  "gcpercent",
+  "work",
+  "emptymspan",
+  "mcache0",
+  "class_to_size",
+  "physPageSize",
+  "mbuckets",
+  "bbuckets",
+  "xbuckets",
+  "mProfCycle",
+  "mProf",
+  "MemProfileRate",
+  "blockprofilerate",
+  "mutexprofilerate",
+  "disableMemoryProfiling",
+  "semtable",
+  "buildVersion",
+] as const;
+
+export type RuntimeGlobal = (typeof runtimeGlobals)[number];
 
 /** The module whose text holds `pc`, or undefined. */
 export function moduleOf(runtime: Pick<GoRuntime, "modules">, pc: Address): GoModule | undefined {

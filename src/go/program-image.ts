@@ -1,0 +1,41 @@
+import { type MemoryReader, tryRead } from "../base/memory-reader.ts";
+import type { Address, Bytes } from "../base/units.ts";
+import type { ElfFile } from "../object/elf.ts";
+
+/** A stretch of the program's image in memory. */
+export interface ImageRange {
+  readonly start: Address;
+  readonly end: Address;
+  readonly writable: boolean;
+}
+
+/** A program's file as it lies in the target's memory: what attach searches. */
+export interface ProgramImage {
+  readonly memory: MemoryReader;
+  readonly elf: ElfFile;
+  /** What is added to the addresses of the file: 0 unless it is position independent. */
+  readonly bias: Address;
+  readonly ranges: readonly ImageRange[];
+}
+
+/** Segments larger than this are not searched whole: what is looked for lies in the part that the file fills. */
+const mostSearched: Bytes = 512 << 20;
+
+export function programImage(memory: MemoryReader, elf: ElfFile, bias: Address): ProgramImage {
+  const ranges = elf.segments
+    .filter((segment) => segment.readable && segment.fileSize > 0)
+    .map((segment) => ({
+      start: segment.address + bias,
+      end: segment.address + bias + Math.min(segment.fileSize, mostSearched),
+      writable: segment.writable,
+    }));
+  return { memory, elf, bias, ranges };
+}
+
+/** The bytes of a range as they are now, relocations applied; shorter where its end cannot be read. */
+export function rangeBytes(image: ProgramImage, range: ImageRange): Buffer {
+  const whole = tryRead(image.memory, range.start, range.end - range.start);
+  if (whole) return whole;
+  const buffer = Buffer.alloc(range.end - range.start);
+  return buffer.subarray(0, image.memory.readInto(buffer, 0, buffer.length, range.start));
+}
