@@ -46,8 +46,10 @@ int main(int argc, char **argv) {
   const char *ms = argc > 2 ? argv[2] : "10";
   const char *name = argc > 3 ? argv[3] : "churned";
   const char *threads = argc > 4 ? argv[4] : "1";
-  int ends[2], ran = 0;
-  long sum = 0, used;
+  int ends[2];
+  volatile int ran = 0;
+  volatile long sum = 0;
+  long used;
   if (argc > 5 && !strcmp(argv[1], "burn")) return burner(atol(ms), name, atoi(threads), atoi(argv[5]));
   if (pipe(ends)) return 1;
   for (int i = 0; i < count; i++) {

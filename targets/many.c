@@ -1,8 +1,8 @@
 /*
  * A machine full of services: COUNT processes named svc00 to svc49, each with 10 open files, every tenth with 4 more
- * threads, two of them busy for 5 % of a CPU; the others sleep, waking every 10 s. Prints "ready", runs for SECONDS or
- * until its standard input ends, then takes all of them with it.
- * many COUNT SECONDS
+ * threads, two of them busy for 5 % of a CPU; the others sleep, waking every WAKE seconds (0: never, the default). Prints
+ * "ready", runs for SECONDS or until its standard input ends; the services end with it.
+ * many COUNT SECONDS [WAKE]
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -16,11 +16,19 @@
 #include <time.h>
 #include <unistd.h>
 
+static int wake;
+
+static void nap(void) {
+  if (wake > 0) sleep(wake);
+  else pause();
+}
+
 static void *idle(void *number) {
   char name[16];
   snprintf(name, sizeof name, "worker-%ld", (long)number);
   prctl(PR_SET_NAME, name);
-  for (;;) sleep(10);
+  for (;;) nap();
+  return 0;
 }
 
 static void busy(void) {
@@ -42,19 +50,23 @@ static int service(int index) {
   if (index % 10 == 0)
     for (long i = 0; i < 4; i++) {
       pthread_t id;
-      pthread_create(&id, 0, idle, (void *)i);
+      pthread_attr_t small;
+      pthread_attr_init(&small);
+      pthread_attr_setstacksize(&small, 65536);
+      pthread_create(&id, &small, idle, (void *)i);
     }
   if (index < 2) busy();
-  for (;;) sleep(10);
+  for (;;) nap();
 }
 
 int main(int argc, char **argv) {
   int count = argc > 1 ? atoi(argv[1]) : 100;
   int seconds = argc > 2 ? atoi(argv[2]) : 60;
   struct pollfd input = {0, POLLIN, 0};
-  if (argc > 3) {
+  if (argc > 4) {
     prctl(PR_SET_NAME, argv[0]);
-    return service(atoi(argv[3]));
+    wake = atoi(argv[3]);
+    return service(atoi(argv[4]));
   }
   signal(SIGCHLD, SIG_IGN);
   for (int i = 0; i < count; i++) {
@@ -64,7 +76,7 @@ int main(int argc, char **argv) {
       char name[16], index[12];
       snprintf(name, sizeof name, "svc%02d", i % 50);
       snprintf(index, sizeof index, "%d", i);
-      execl("/proc/self/exe", name, "0", "0", index, (char *)0);
+      execl("/proc/self/exe", name, "0", "0", argc > 3 ? argv[3] : "0", index, (char *)0);
       _exit(127);
     }
   }
@@ -73,6 +85,6 @@ int main(int argc, char **argv) {
   puts("ready");
   fflush(stdout);
   poll(&input, 1, seconds * 1000);
-  kill(0, SIGTERM);
+  /* PR_SET_PDEATHSIG takes the services with us. */
   return 0;
 }

@@ -60,9 +60,10 @@ const taskCounters = [
 const signalCounters = ["sum_sched_runtime", ...taskCounters.slice(1)];
 
 /** Bytes of a command line that are kept. */
-const mostArguments: Bytes = 512;
+const mostArguments: Bytes = 256;
 const execSize = exitEvent.arguments + mostArguments;
-const ringBytes: Bytes = 4 << 20;
+/** Room for some 2,600 processes that start and end between two reads. It counts twice in our resident size. */
+const ringBytes: Bytes = 2 << 20;
 
 const task: BpfRegister = 6;
 const leader: BpfRegister = 7;

@@ -5,7 +5,7 @@
 import { closeSync, readFileSync, readSync } from "node:fs";
 import { ProcscopeError } from "../base/errors.ts";
 import type { BtfId } from "./btf.ts";
-import { addressOf, errnoName } from "./ffi.ts";
+import { addressOf, errnoName, libcFunction } from "./ffi.ts";
 import { syscall } from "./syscall.ts";
 
 /** enum bpf_cmd */
@@ -44,7 +44,7 @@ export function loadProgram(program: BpfProgram): number {
   attr.write(program.name.slice(0, 15), 48, "latin1");
   attr.writeUInt32LE(program.attach, 68);
   attr.writeUInt32LE(program.attachTo, 108);
-  const fd = bpf(command.progLoad, attr);
+  const fd = loadPatiently(attr);
   if (fd >= 0) return fd;
   throw bpfError(`loading the BPF program ${program.name}`, fd, verifierWords(attr));
 }
@@ -156,13 +156,32 @@ function bpf(number: number, attr: Buffer): number {
   return syscall("bpf", number, attr, attr.length);
 }
 
+type SigMask = (how: number, set: Buffer, old: Buffer | null) => number;
+const sigBlock = 0;
+const sigSetmask = 2;
+
+/** The verifier gives up with EAGAIN when a signal comes, as a CPU profiler's does all the time: they wait meanwhile. */
+function loadPatiently(attr: Buffer): number {
+  const mask = libcFunction<SigMask>("int pthread_sigmask(int how, const void *set, void *old)");
+  const before = Buffer.alloc(128);
+  mask(sigBlock, Buffer.alloc(128, 0xff), before);
+  try {
+    for (let attempt = 1; ; attempt++) {
+      const fd = bpf(command.progLoad, attr);
+      if (attempt === 5 || errnoName(-fd) !== "EAGAIN") return fd;
+    }
+  } finally {
+    mask(sigSetmask, before, null);
+  }
+}
+
 /** What the verifier says of a program that it refused: the same load again, with a log. */
 function verifierWords(attr: Buffer): string {
   const log = Buffer.alloc(1 << 16);
   attr.writeUInt32LE(1, 24);
   attr.writeUInt32LE(log.length, 28);
   attr.writeBigUInt64LE(addressOf(log), 32);
-  const fd = bpf(command.progLoad, attr);
+  const fd = loadPatiently(attr);
   if (fd >= 0) closeSync(fd);
   const lines = log
     .toString("latin1", 0, Math.max(0, log.indexOf(0)))

@@ -225,19 +225,21 @@ export class Btf {
   }
 }
 
-let kernel: Btf | undefined;
+let kernel: WeakRef<Btf> | undefined;
 
 /**
- * The running kernel's BTF, read and walked once per process: 12 ms for the 5.5 MB of Linux 6.18, so it is not kept in a
- * file, which could be wrong for the next kernel. Throws UNSUPPORTED_HERE where the kernel carries none
- * (built without CONFIG_DEBUG_INFO_BTF).
+ * The running kernel's BTF: 12 ms for the 5.5 MB of Linux 6.18, so its answers are not kept in a file, which could be
+ * wrong for the next kernel; nor is it kept in memory for longer than somebody uses it. Throws UNSUPPORTED_HERE where
+ * the kernel carries none (built without CONFIG_DEBUG_INFO_BTF).
  */
 export function kernelBtf(): Btf {
-  if (kernel) return kernel;
+  const known = kernel?.deref();
+  if (known) return known;
   const path = "/sys/kernel/btf/vmlinux";
   try {
-    kernel = new Btf(readFileSync(path));
-    return kernel;
+    const btf = new Btf(readFileSync(path));
+    kernel = new WeakRef(btf);
+    return btf;
   } catch (cause) {
     if (cause instanceof ProcscopeError) throw cause;
     throw new ProcscopeError(
