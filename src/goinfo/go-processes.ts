@@ -21,6 +21,8 @@ export class GoProcessEntry {
   /** Texts of files by the number of the file, for mounts that keep them a while. */
   readonly kept = new Map<number, { readonly text: string | Uint8Array; readonly until: number }>();
   lastUse = 0;
+  /** Whether what it runs is a Go program; undefined until somebody has looked. */
+  isGo: boolean | undefined;
   /** Names the process, not only its pid; below 2^42. */
   readonly identity: number;
   private readonly pulse: ProcessPulse;
@@ -44,6 +46,7 @@ export class GoProcessEntry {
     const beat = this.pulse.beat();
     if (beat === this.beat) return;
     this.beat = beat;
+    this.isGo = undefined;
     this.closeView();
     this.name = folderName(this.pid);
   }

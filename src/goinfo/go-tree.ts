@@ -206,6 +206,7 @@ export class GoTree implements ServedTree {
     for (const pid of pids) {
       try {
         const entry = this.processes.get(pid);
+        entry.isGo = true;
         entries.push([entry.name, this.folder(entry, places[0]!)]);
       } catch {
         // It ended between the two looks.
@@ -216,8 +217,10 @@ export class GoTree implements ServedTree {
 
   private lookupProcess(name: string): FuseNode | undefined {
     const pid = Number(/^([1-9]\d{0,9})-/.exec(name)?.[1] ?? 0);
-    if (pid === 0 || !this.sources.isGo(pid)) return undefined;
+    if (pid === 0) return undefined;
     const entry = this.processes.get(pid);
+    entry.isGo ??= this.sources.isGo(pid);
+    if (!entry.isGo) return undefined;
     entry.readOwner();
     return entry.name === name ? this.folder(entry, places[0]!) : undefined;
   }

@@ -29,6 +29,5 @@ process.once("message", async (order: ChildOrder) => {
 
 // The terminal's Ctrl-C goes to all; the supervisor unmounts, and that is our end.
 process.on("SIGINT", () => {});
-process.on("SIGTERM", () => setTimeout(() => process.kill(process.pid, "SIGKILL"), 2000).unref());
-// Without its supervisor there is nobody who would take the mount down.
-process.on("disconnect", () => setTimeout(() => process.kill(process.pid, "SIGKILL"), 2000).unref());
+// There is nothing to save, and a thread that blocks in read(2) lets no other way to end come through.
+for (const end of ["SIGTERM", "disconnect"]) process.on(end, () => process.kill(process.pid, "SIGKILL"));

@@ -16,11 +16,11 @@ type Transfer = ReadCall;
 const { EINTR, EAGAIN, ENOENT, ENODEV, ECONNABORTED } = constants.errno;
 
 /**
- * Answers requests until the file system is unmounted. The thread blocks while it waits: nothing else runs in it but the
+ * Answers requests until the file system is unmounted, or until after a request `stopped` says so. The thread blocks while it waits: nothing else runs in it but the
  * handler, and what a handler that returns a promise waits for. That is twice as fast as an event loop, and it leaves
  * libuv's thread pool alone.
  */
-export async function serveBlocking(fd: number, handle: RequestHandler): Promise<void> {
+export async function serveBlocking(fd: number, handle: RequestHandler, stopped: () => boolean): Promise<void> {
   const bytes = Buffer.from(new ArrayBuffer(requestBytes));
   const words = new Uint32Array(bytes.buffer);
   const { read } = transfers();
@@ -36,6 +36,7 @@ export async function serveBlocking(fd: number, handle: RequestHandler): Promise
     if (length < 40) return;
     const later = handle(bytes, words, length);
     if (later !== undefined) await later;
+    if (stopped()) return;
   }
 }
 

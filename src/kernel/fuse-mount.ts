@@ -97,10 +97,10 @@ export function unmountFuse(mount: Pick<FuseMount, "directory" | "entry">): bool
   const now = mountAt(mount.directory);
   // Not ours any more: somebody else has unmounted it, and perhaps mounted another there.
   if (now?.id !== mount.entry.id || now.type !== mountType) return true;
-  return detach(mount.directory);
+  return detach(mount.directory, mount.entry);
 }
 
-function detach(directory: string): boolean {
+function detach(directory: string, entry: MountEntry): boolean {
   if (process.geteuid?.() === 0) {
     if (ffiAvailable().available) {
       const umount2 = libcFunction<(path: string, flags: number) => number>("int umount2(const char *path, int flags)");
@@ -108,7 +108,7 @@ function detach(directory: string): boolean {
     }
     if (spawnSync("umount", ["-i", "-f", "-l", directory], { stdio: "ignore" }).status === 0) return true;
   }
-  abortConnection(directory);
+  abortConnection(entry);
   return spawnSync("fusermount3", ["-u", "-z", "--", directory], { stdio: "ignore" }).status === 0;
 }
 
@@ -116,10 +116,8 @@ function detach(directory: string): boolean {
  * Wakes the server and every reader of a mount by the control file system, where that is mounted: a helper can only
  * detach, and a detached mount lives on while a file in it is open.
  */
-function abortConnection(directory: string): void {
+function abortConnection({ minor }: MountEntry): void {
   try {
-    const { dev } = statSync(directory);
-    const minor = (dev & 0xff) | ((dev >>> 12) & 0xfff00);
     writeFileSync(`/sys/fs/fuse/connections/${minor}/abort`, "1");
   } catch {
     // No control file system here: the readers' files stay open until they are closed.
@@ -155,7 +153,7 @@ function replaceStale(directory: string, mounted: MountEntry): void {
   try {
     statSync(directory);
   } catch (error) {
-    if (errnoOf(error) === "ENOTCONN" && detach(directory)) return;
+    if (errnoOf(error) === "ENOTCONN" && detach(directory, mounted)) return;
     throw ioError(`the mount that a dead procscope left at ${directory} cannot be taken down`, error);
   }
   throw new ProcscopeError("IO", `another procscope serves ${directory} already`, {

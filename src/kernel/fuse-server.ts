@@ -83,6 +83,7 @@ export class FuseServer {
     if (this.stopped) return;
     this.stopped = true;
     live.delete(this);
+    if (this.mount.method === "fusermount") this.threads.wakeAndEnd(this.directory);
     unmountFuse(this.mount);
     this.watcher.dismiss();
   }

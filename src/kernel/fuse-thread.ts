@@ -43,7 +43,8 @@ async function runFront(): Promise<void> {
   const session = newSession(tree);
   if (data.resend && !requestResend(data.fd)) log.write("this kernel cannot send again what was left unanswered");
   tell({ kind: "ready" });
-  await serveBlocking(data.fd, (bytes, words, length) => {
+  const stop = new Int32Array(data.stop);
+  const handle = (bytes: Buffer, words: Uint32Array, length: number): void | Promise<void> => {
     const op = words[inHeader.opcode]!;
     if (tree.elsewhere !== undefined && op !== opcode.init) {
       // Both threads are told of interrupts and of forgotten nodes: only one of them knows the request or the node.
@@ -53,7 +54,8 @@ async function runFront(): Promise<void> {
       if (elsewhere && !both) return undefined;
     }
     return session.handle(bytes, words, length);
-  });
+  };
+  await serveBlocking(data.fd, handle, () => Atomics.load(stop, 0) !== 0);
   tell({ kind: "ended" });
   requests.close();
 }

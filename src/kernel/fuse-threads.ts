@@ -4,6 +4,8 @@
  * promises, is interrupted by the reader's Ctrl-C, and writes its answers to the same descriptor: nothing that takes
  * long there holds up the front.
  */
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
 import { MessageChannel, type Transferable, Worker } from "node:worker_threads";
 import type { Bytes } from "../base/units.ts";
 import type { InitInfo } from "./fuse-answers.ts";
@@ -57,6 +59,8 @@ export interface ThreadData {
   readonly limits: ThreadLimits;
   readonly generation: number;
   readonly resend: boolean;
+  /** One word: not 0 when the front thread is to end after the next request. */
+  readonly stop: SharedArrayBuffer;
   /** Requests from front to back. */
   readonly requests: unknown;
   readonly port: unknown;
@@ -75,10 +79,13 @@ export class FuseThreads {
   private readonly front: Worker;
   private readonly back: Worker;
 
-  private constructor(front: Worker, back: Worker, ended: Promise<void>) {
+  private readonly stop: Int32Array;
+
+  private constructor(front: Worker, back: Worker, ended: Promise<void>, stop: SharedArrayBuffer) {
     this.front = front;
     this.back = back;
     this.ended = ended;
+    this.stop = new Int32Array(stop);
   }
 
   /** Starts both threads; resolves when requests are being answered. */
@@ -90,6 +97,7 @@ export class FuseThreads {
       limits: { ...defaultLimits, ...options.limits },
       // Handles of a server that died must not be taken for ours.
       generation: Math.floor(Date.now() / 10) % 2 ** 20,
+      stop: new SharedArrayBuffer(4),
     };
     const backPort = options.tree.backPort;
     const back = startThread(
@@ -111,7 +119,7 @@ export class FuseThreads {
     });
     // Whoever wants to know asks; nobody asking is not an unhandled rejection.
     ended.catch(() => {});
-    return new FuseThreads(front, back, ended);
+    return new FuseThreads(front, back, ended, shared.stop);
   }
 
   /** The threads no longer keep the event loop alive. */
@@ -131,6 +139,16 @@ export class FuseThreads {
       this.back.on("message", listen);
       this.back.postMessage("held");
     });
+  }
+
+  /**
+   * Lets the front thread end while it still can be woken by a request: by looking up a name that is not there, which the
+   * kernel never answers by itself. A helper's unmount only detaches, and a file that somebody keeps open would then keep
+   * the thread waiting for ever. Another process looks, so that a server that hangs cannot hang its own end.
+   */
+  wakeAndEnd(directory: string): void {
+    Atomics.store(this.stop, 0, 1);
+    spawnSync("stat", [join(directory, ".procscope-ends")], { stdio: "ignore", timeout: 1000, killSignal: "SIGKILL" });
   }
 
   /** Ends the threads; the mount must have been taken down before, a thread in read(2) cannot be ended. */

@@ -4,6 +4,8 @@ import { readFileSync } from "node:fs";
 export interface MountEntry {
   /** Unique among the mounts of now; used again after an unmount. */
   readonly id: number;
+  /** The minor number of its device, by which FUSE connections are known; the major is 0. */
+  readonly minor: number;
   readonly mountPoint: string;
   readonly type: string;
   readonly source: string;
@@ -28,10 +30,11 @@ export function parseMountLine(line: string): MountEntry | undefined {
   // "36 35 98:0 /root /point options optional… - type source superoptions"
   const separator = line.indexOf(" - ");
   if (separator < 0) return undefined;
-  const [id, , , , point] = line.slice(0, separator).split(" ");
+  const [id, , device, , point] = line.slice(0, separator).split(" ");
   const [type, source] = line.slice(separator + 3).split(" ");
   if (point === undefined || type === undefined) return undefined;
-  return { id: Number(id), mountPoint: unescapeOctal(point), type, source: unescapeOctal(source ?? "") };
+  const minor = Number(device?.split(":")[1]);
+  return { id: Number(id), minor, mountPoint: unescapeOctal(point), type, source: unescapeOctal(source ?? "") };
 }
 
 /** Space, tab, newline and backslash are written as three octal digits of each byte. */
