@@ -19,6 +19,7 @@ import { Live, pause } from "../live.ts";
 import { jsonHeader, notice, openSink } from "../output.ts";
 import { usageError } from "../parse.ts";
 import { resolveTarget, targetOptions } from "../target.ts";
+import { wholeNumber } from "../whole-number.ts";
 
 const options = {
   ...targetOptions,
@@ -80,11 +81,6 @@ type DiffInvocation = Invocation<typeof options>;
 
 function isLive({ options, program }: DiffInvocation): boolean {
   return options.pid !== undefined || options.name !== undefined || program !== undefined;
-}
-
-function wholeNumber(text: string, name: string, least: number): number {
-  if (/^\d{1,9}$/.test(text) && Number(text) >= least) return Number(text);
-  throw new ProcscopeError("USAGE", `${name} takes a whole number of at least ${least}, not ${text}`);
 }
 
 function readBytes(path: string): Buffer {
