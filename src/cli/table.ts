@@ -19,10 +19,23 @@ export const commandTable: readonly CommandRow[] = [
     load: () => import("./commands/ps.ts"),
   },
   {
+    name: "top",
+    aliases: ["t"],
+    summary: "watch the goroutines of a Go process, or all Go processes, on a full screen",
+    group: "Go processes",
+    load: () => import("./commands/top.ts"),
+  },
+  {
     name: "diff",
     summary: "compare two snapshots of goroutines and name what grew: the leak finder; or two profiles",
     group: "Go processes",
     load: () => import("./commands/diff.ts"),
+  },
+  {
+    name: "watch",
+    summary: "write a dump of goroutines at the moment that a condition holds",
+    group: "Go processes",
+    load: () => import("./commands/watch.ts"),
   },
   {
     name: "mount",
