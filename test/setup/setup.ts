@@ -7,6 +7,7 @@ import { accessSync, constants, existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { findGo, goRoot, goVersions, useGo } from "../support/go-toolchain.ts";
 import { packages } from "./packages.ts";
+import { fetchReleased } from "./released.ts";
 
 interface Need {
   readonly command: string;
@@ -32,8 +33,10 @@ const anyGo: Need = {
 export async function prepare({ quick, areas }: { quick: boolean; areas: readonly string[] }): Promise<void> {
   const missing = [...(findGo() ? [] : [anyGo]), ...[...basics, ...packages.filter(concerns(areas))].filter(isMissing)];
   if (missing.length > 0) install(missing);
-  if (!quick && (areas.length === 0 || areas.some((area) => area.startsWith("go")))) fetchToolchains();
-  else useGo();
+  if (!quick && (areas.length === 0 || areas.some((area) => area.startsWith("go")))) {
+    fetchToolchains();
+    fetchReleased();
+  } else useGo();
 }
 
 /** A package's reason begins with the area that wants it: "test/fuse mounts as …". */
