@@ -10,7 +10,7 @@ import { type ConversionJob, writePrivate } from "./conversion.ts";
 import { SourceMaps } from "./source-maps.ts";
 
 function read(job: ConversionJob): Profile {
-  const json: unknown = JSON.parse(readFileSync(job.raw, "utf8"));
+  const raw = readFileSync(job.raw);
   const about = {
     mapper: new SourceMaps(),
     timeNanos: BigInt(job.timeNanos),
@@ -19,7 +19,9 @@ function read(job: ConversionJob): Profile {
   };
   const { durationNanos, period } = job;
   const profile =
-    job.kind === "cpu" ? decodeV8Cpu(json, about) : decodeV8Heap(json, { ...about, durationNanos, period });
+    job.kind === "cpu"
+      ? decodeV8Cpu(raw, about)
+      : decodeV8Heap(JSON.parse(raw.toString()), { ...about, durationNanos, period });
   return job.collapse ? collapseNodeInternals(profile) : profile;
 }
 

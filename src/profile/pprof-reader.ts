@@ -2,13 +2,12 @@
 import { gunzipSync, inflateSync } from "node:zlib";
 import { Int32Column } from "../base/columns.ts";
 import { type BuilderOptions, type LabelSetId, ProfileBuilder } from "./builder.ts";
+import { IdMap } from "./id-map.ts";
 import type { Label, Profile, ValueType } from "./model.ts";
 import { malformed, ProtobufReader } from "./protobuf.ts";
 
 /** What a compressed file may grow to: 1 GiB, far above a profile of a million deep samples. */
 const MAX_RAW = 1 << 30;
-/** Ids below this are looked up in an array, others in a map. */
-const MAX_DENSE_ID = 1 << 22;
 const MAX_STACK = 1 << 16;
 
 /** Undoes gzip (or zlib) where the bytes carry its magic. Throws MALFORMED. */
@@ -27,25 +26,6 @@ export function inflateProfile(bytes: Uint8Array): Uint8Array {
 /** Reads profile.proto. Throws MALFORMED. */
 export function decodePprof(bytes: Uint8Array): Profile {
   return new Decoder(inflateProfile(bytes)).decode();
-}
-
-/** Ids of the file to ids of ours. */
-class IdMap {
-  private readonly dense = new Int32Column(1024);
-  private readonly sparse = new Map<number | bigint, number>();
-
-  set(id: number | bigint, value: number): void {
-    if (typeof id === "bigint" || id >= MAX_DENSE_ID) this.sparse.set(id, value);
-    else {
-      while (this.dense.length <= id) this.dense.push(-1);
-      this.dense.data[id] = value;
-    }
-  }
-
-  get(id: number | bigint): number {
-    if (typeof id === "bigint" || id >= MAX_DENSE_ID) return this.sparse.get(id) ?? -1;
-    return id < this.dense.length ? this.dense.data[id]! : -1;
-  }
 }
 
 /** The id that the reader's last varint is: a number where it is exact. */

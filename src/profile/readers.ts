@@ -6,8 +6,8 @@ import type { Profile } from "./model.ts";
 import { decodePerfScript, looksLikePerfScript } from "./perf-script.ts";
 import { decodePprof, inflateProfile } from "./pprof-reader.ts";
 import { ProtobufReader } from "./protobuf.ts";
-import { decodeV8Cpu, isV8Cpu } from "./v8-cpu.ts";
-import { decodeV8Heap, isV8Heap } from "./v8-heap.ts";
+import { decodeV8Cpu } from "./v8-cpu.ts";
+import { decodeV8Heap } from "./v8-heap.ts";
 
 /** pprof's wire format, V8's CPU and heap profiles, `perf script` text, folded stacks. */
 export type ProfileFormat = "pprof" | "cpuprofile" | "heapprofile" | "perf-script" | "folded";
@@ -32,7 +32,7 @@ export function looksLikeProfile(bytes: Uint8Array): boolean {
 function formatOf(bytes: Uint8Array): ProfileFormat | undefined {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, HEAD)).toString("utf8");
   if (/^\s*\{/.test(head)) {
-    if (/"nodes"\s*:/.test(head)) return "cpuprofile";
+    if (/"(nodes|samples|timeDeltas)"\s*:\s*\[/.test(head) && !/"head"\s*:/.test(head)) return "cpuprofile";
     return /"head"\s*:/.test(head) ? "heapprofile" : undefined;
   }
   if (looksLikePprof(bytes)) return "pprof";
@@ -84,8 +84,9 @@ export function decodeProfile(bytes: Uint8Array, name = "the input"): Profile {
       case "pprof":
         return decodePprof(raw);
       case "cpuprofile":
+        return decodeV8Cpu(raw);
       case "heapprofile":
-        return decodeJson(raw);
+        return decodeHeap(raw);
       case "perf-script":
         return decodePerfScript(textOf(raw));
       case "folded":
@@ -101,16 +102,14 @@ export function decodeProfile(bytes: Uint8Array, name = "the input"): Profile {
   }
 }
 
-function decodeJson(raw: Uint8Array): Profile {
+function decodeHeap(raw: Uint8Array): Profile {
   let json: unknown;
   try {
     json = JSON.parse(textOf(raw));
   } catch (error) {
     throw new ProcscopeError("MALFORMED", `not valid JSON: ${error instanceof Error ? error.message : error}`);
   }
-  if (isV8Cpu(json)) return decodeV8Cpu(json);
-  if (isV8Heap(json)) return decodeV8Heap(json);
-  throw new ProcscopeError("MALFORMED", "JSON, but not a V8 profile");
+  return decodeV8Heap(json);
 }
 
 function textOf(raw: Uint8Array): string {

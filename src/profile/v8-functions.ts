@@ -57,6 +57,12 @@ export class V8Functions {
     return position.name === "(root)" && position.file === "";
   }
 
+  /** The time in which V8 had nothing to run. */
+  isIdle(callFrame: unknown): boolean {
+    const { position } = this.of(callFrame);
+    return position.name === "(idle)" && position.file === "";
+  }
+
   /** The location of a call frame at a line of the running code (from 1), by default that of its definition. */
   location(callFrame: unknown, line?: number): LocationId {
     const known = this.of(callFrame);

@@ -5,7 +5,6 @@
 import { ProfileBuilder } from "./builder.ts";
 import type { Profile, ValueType } from "./model.ts";
 import { malformed } from "./protobuf.ts";
-import { isObject, numberOf } from "./v8-cpu.ts";
 import { type FunctionMapper, V8Functions } from "./v8-functions.ts";
 
 export interface V8HeapOptions {
@@ -65,4 +64,13 @@ function flatten(head: Record<string, unknown>): { node: Record<string, unknown>
     }
   }
   return all;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function numberOf(value: unknown): number {
+  if (typeof value !== "number" || !Number.isFinite(value)) throw malformed("a number is missing");
+  return value;
 }
