@@ -51,9 +51,11 @@ export interface CpuReport {
   readonly cutAtSwitch: number;
   /** Addresses without a function. */
   readonly unknownAddresses: number;
-  /** Samples in Go code, and how many of them have their goroutine's id. */
+  /** Samples in Go code on a goroutine's behalf, and how many of them have its id. */
   readonly goSamples: number;
   readonly goroutineKnown: number;
+  /** Samples in Go code on no goroutine's behalf: the scheduler and other work of the runtime. */
+  readonly schedulerSamples: number;
   readonly duration: Nanoseconds;
 }
 
@@ -78,6 +80,7 @@ export class CpuSampler {
   #cutAtSwitch = 0;
   #goSamples = 0;
   #goroutineKnown = 0;
+  #schedulerSamples = 0;
 
   /** Starts sampling at once. Throws as {@link PerfSession.open}. */
   constructor(options: CpuOptions) {
@@ -118,8 +121,9 @@ export class CpuSampler {
       cut: this.#cut,
       cutAtSwitch: this.#cutAtSwitch,
       unknownAddresses: this.#options.code.unknown,
-      goSamples: this.#goSamples,
+      goSamples: this.#goSamples - this.#schedulerSamples,
       goroutineKnown: this.#goroutineKnown,
+      schedulerSamples: this.#schedulerSamples,
       duration,
     };
   }
@@ -188,6 +192,7 @@ export class CpuSampler {
     const who = goroutines.of(register, batch.tid[i]!);
     if (who === undefined) return builder.labels(labels);
     if (who.id !== 0) this.#goroutineKnown++;
+    else this.#schedulerSamples++;
     let set = this.#labelSets.get(who);
     if (set === undefined) {
       set = builder.labels([...labels, ...who.labels]);
