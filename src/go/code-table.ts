@@ -21,6 +21,10 @@ export interface LogicalFrame {
   readonly file: string;
   readonly line: number;
   readonly inlined: boolean;
+  /** The instruction of its call. */
+  readonly pc: Address;
+  /** The entry of the physical function. */
+  readonly entry: Address;
   /** A wrapper that the compiler made. */
   readonly wrapper: boolean;
   /** Whether wrappers that call it are shown: it panics. */
@@ -135,11 +139,11 @@ export class CodeTable {
       const call = this.inlinedCall(module, tree, index);
       if (!call) break;
       const { file, line } = pclntab.position(fn, pc);
-      frames.push(this.logical(call.name, call.functionId, file, line, true));
+      frames.push({ ...this.logical(call.name, call.functionId, file, line), inlined: true, pc, entry: fn.entry });
       pc = fn.entry + call.parentPc;
     }
     const { file, line } = pclntab.position(fn, pc);
-    frames.push(this.logical(fn.name, fn.funcId, file, line, false));
+    frames.push({ ...this.logical(fn.name, fn.funcId, file, line), pc, entry: fn.entry });
     return { frames, pc };
   }
 
@@ -154,13 +158,15 @@ export class CodeTable {
     };
   }
 
-  private logical(name: string, functionId: number, file: string, line: number, inlined: boolean): LogicalFrame {
+  private logical(name: string, functionId: number, file: string, line: number): LogicalFrame {
     const { rules } = this;
     return {
       function: printedName(name, rules),
       file,
       line,
-      inlined,
+      inlined: false,
+      pc: 0,
+      entry: 0,
       wrapper: functionId === rules.wrapperId,
       panics: panicFunctions.has(name),
       gopanic: name === "runtime.gopanic",
@@ -178,7 +184,7 @@ export class CodeTable {
     if (module && fn) {
       const call = pc > fn.entry ? pc - this.runtime.architecture.pcQuantum : pc;
       const { file, line } = module.pclntab.position(fn, call);
-      frame = this.logical(fn.name, fn.funcId, file, line, false);
+      frame = { ...this.logical(fn.name, fn.funcId, file, line), pc: call, entry: fn.entry };
     }
     if (this.creations.size >= mostPoints) this.creations.clear();
     this.creations.set(pc, frame);
@@ -201,7 +207,8 @@ export class CodeTable {
     const fn = this.functionAt(pc);
     if (!module || !fn) return undefined;
     const { file, line } = module.pclntab.position(fn, fn.entry);
-    return this.logical(fn.name, fn.funcId, file, fn.startLine > 0 ? fn.startLine : line, false);
+    const declared = fn.startLine > 0 ? fn.startLine : line;
+    return { ...this.logical(fn.name, fn.funcId, file, declared), pc: fn.entry, entry: fn.entry };
   }
 }
 

@@ -2,12 +2,15 @@
 import type { Nanoseconds } from "../base/units.ts";
 import type { GoroutineReader, GoroutineVisitor } from "./goroutine-reader.ts";
 import { GoroutineTable } from "./goroutine-table.ts";
+import { mostNodes, StackTree } from "./stack-tree.ts";
 
 /** What stands for the stack of a goroutine that has none in {@link GoroutineSnapshot.nodes}. */
 export const noStack = { notRead: -1, running: -2, inconsistent: -3 } as const;
 
 export interface GoroutineSnapshot {
   readonly reader: GoroutineReader;
+  /** What its nodes belong to. */
+  readonly tree: StackTree;
   readonly table: GoroutineTable;
   /** The rows of the table that are goroutines, in the runtime's order. */
   readonly rows: Int32Array;
@@ -28,9 +31,10 @@ export function monotonicNow(): Nanoseconds {
 
 /**
  * Reads all goroutines; stacks only where asked for. The target runs on: goroutines that began after the list was read
- * are not there. A reader makes one snapshot with stacks that can be kept at a time: take a new reader for the next.
+ * are not there. Snapshots of one reader share what is known of code and stacks, so the next one costs less.
  */
 export function takeSnapshot(reader: GoroutineReader, options: { readonly stacks: boolean }): GoroutineSnapshot {
+  if (reader.tree.size > mostNodes / 2) reader.tree = new StackTree(reader.code);
   const addresses = reader.addresses();
   const count = addresses.length;
   const table = new GoroutineTable(reader.layout, count);
@@ -41,7 +45,7 @@ export function takeSnapshot(reader: GoroutineReader, options: { readonly stacks
   else
     for (let first = 0; first < count; first += loadRows)
       reader.load(table, addresses, first, Math.min(loadRows, count - first), first);
-  return { reader, table, rows: liveRows(table), nodes, now, takenAt };
+  return { reader, tree: reader.tree, table, rows: liveRows(table), nodes, now, takenAt };
 }
 
 function liveRows(table: GoroutineTable): Int32Array {

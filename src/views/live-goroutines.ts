@@ -1,9 +1,10 @@
 import type { Seconds } from "../base/units.ts";
-import { type LogicalFrame, shows } from "../go/code-table.ts";
+import type { LogicalFrame } from "../go/code-table.ts";
 import { goroutineStatus } from "../go/goroutine-table.ts";
 import { LabelReader, type Labels } from "../go/labels.ts";
 import { type GoroutineSnapshot, noStack } from "../go/snapshot.ts";
-import { wrappedFunction } from "../go/wrapped-function.ts";
+import { sourceFrames } from "../go/source-frames.ts";
+import { startFunction } from "../go/start-function.ts";
 import {
   type GoroutineSource,
   type GoroutineState,
@@ -12,7 +13,7 @@ import {
   unknownPlace,
 } from "./goroutine-source.ts";
 
-const stateOfStatus: ReadonlyMap<number, GoroutineState> = new Map([
+export const stateOfStatus: ReadonlyMap<number, GoroutineState> = new Map([
   [goroutineStatus.idle, "idle"],
   [goroutineStatus.runnable, "runnable"],
   [goroutineStatus.running, "running"],
@@ -31,7 +32,7 @@ export class LiveGoroutines implements GoroutineSource {
   readonly snapshot: GoroutineSnapshot;
   readonly takenAt: number;
   private readonly labelReader: LabelReader;
-  private readonly frameLists = new Map<number, readonly StackFrame[]>();
+  private readonly frameLists = new Map<number, readonly LogicalFrame[]>();
   private readonly starts = new Map<number, Place>();
   private readonly currents = new Map<number, Place>();
 
@@ -116,13 +117,9 @@ export class LiveGoroutines implements GoroutineSource {
     return place;
   }
 
-  /** The started function, or what a wrapper of the compiler (for `go f(x)`, `go v.method()`) calls. */
   private findStart(row: number, pc: number): Place {
-    const { code } = this.snapshot.reader;
-    const declared = code.declaration(pc);
-    if (!declared?.wrapper) return declared ?? unknownPlace;
-    const outermost = this.frames(row).findLast((frame) => frame.function !== declared.function);
-    return wrappedFunction(this.snapshot.reader.runtime, code, pc) ?? outermost ?? this.creator(row);
+    const { runtime, code } = this.snapshot.reader;
+    return startFunction(runtime, code, pc, this.logicalFrames(row)) ?? this.creator(row);
   }
 
   creator(row: number): Place {
@@ -142,11 +139,15 @@ export class LiveGoroutines implements GoroutineSource {
   }
 
   frames(row: number): readonly StackFrame[] {
+    return this.logicalFrames(row);
+  }
+
+  private logicalFrames(row: number): readonly LogicalFrame[] {
     const node = this.snapshot.nodes[this.tableRow(row)]!;
     if (node < 0) return [];
     let frames = this.frameLists.get(node);
     if (frames === undefined) {
-      frames = sourceFrames(this.snapshot.reader, node);
+      frames = sourceFrames(this.snapshot.tree, this.snapshot.reader.code, node);
       if (this.frameLists.size >= mostLists) this.frameLists.clear();
       this.frameLists.set(node, frames);
     }
@@ -157,23 +158,4 @@ export class LiveGoroutines implements GoroutineSource {
   consistent(row: number): boolean {
     return this.snapshot.nodes[this.tableRow(row)] !== noStack.inconsistent;
   }
-}
-
-/**
- * The frames of a stack as runtime.Callers gives them: the runtime's own too, but neither wrappers of the compiler nor
- * runtime.goexit, where every stack ends. Innermost first.
- */
-export function sourceFrames(
-  reader: Pick<GoroutineSnapshot["reader"], "tree" | "code">,
-  node: number,
-): readonly LogicalFrame[] {
-  const frames: LogicalFrame[] = [];
-  let callee: LogicalFrame | undefined;
-  for (const point of reader.tree.stack(node)) {
-    for (const frame of reader.code.frames(point)) {
-      if ((!frame.wrapper || shows(frame, false, callee)) && frame.function !== "runtime.goexit") frames.push(frame);
-      callee = frame;
-    }
-  }
-  return frames;
 }
