@@ -3,6 +3,7 @@ import { type AttachOptions, GoProcess } from "./go/process.ts";
 
 export { type ErrorCode, ProcscopeError } from "./base/errors.ts";
 export type { BuildInfo, GoVersion } from "./go/build-info.ts";
+export type { MemStats } from "./go/mem-stats.ts";
 export { type AttachOptions, GoProcess, type GoProcessInfo } from "./go/process.ts";
 export type { Evidence, GoRuntime } from "./go/runtime.ts";
 

@@ -1,6 +1,8 @@
 /** Attach: from a program's memory and file to everything that the readers of its runtime need, each with its evidence. */
+
+import { u64 } from "../base/bytes.ts";
 import { ProcscopeError } from "../base/errors.ts";
-import type { MemoryReader } from "../base/memory-reader.ts";
+import { type MemoryReader, tryRead } from "../base/memory-reader.ts";
 import type { Address } from "../base/units.ts";
 import { DwarfTypes } from "../object/dwarf.ts";
 import type { ElfFile } from "../object/elf.ts";
@@ -14,7 +16,7 @@ import { layoutOfDwarf } from "./layout-dwarf.ts";
 import { inferGoroutineLayout } from "./layout-infer.ts";
 import { allLayouts, layoutOfTable } from "./layout-table.ts";
 import { findModules } from "./module-data.ts";
-import { type ProgramImage, programImage } from "./program-image.ts";
+import { type ProgramImage, programImage, rangeBytes } from "./program-image.ts";
 import type { Evidence, GoRuntime } from "./runtime.ts";
 
 /**
@@ -53,13 +55,13 @@ function architectureOf(elf: ElfFile): Architecture {
   });
 }
 
-/** The version and build information: by section, else in writable memory (where the linker puts them), else anywhere. */
+/** The version and build information: by section, else in writable memory, where the linker puts it. */
 function findVersion(image: ProgramImage, evidence: Evidence[]): { version: GoVersion; info: BuildInfo } {
   const section = image.elf.section(".go.buildinfo");
   const places = [
     ...(section ? [{ start: section.address + image.bias, size: section.size, found: "section .go.buildinfo" }] : []),
-    ...[...image.ranges]
-      .sort((a, b) => Number(b.writable) - Number(a.writable))
+    ...image.ranges
+      .filter((range) => range.writable)
       .map((range) => ({ start: range.start, size: range.end - range.start, found: "scan for its magic number" })),
   ];
   for (const place of places) {
@@ -68,14 +70,44 @@ function findVersion(image: ProgramImage, evidence: Evidence[]): { version: GoVe
     evidence.push({ subject: "version", found: place.found, checked: build.version.text });
     return build;
   }
-  if (!image.elf.section(".gopclntab") && !image.elf.section(".data.rel.ro.gopclntab")) {
-    throw new ProcscopeError("UNSUPPORTED_TARGET", "not a Go program: it has no Go build information", {
-      hint: "procscope ps lists Go processes",
-    });
-  }
-  evidence.push({ subject: "version", found: "no build information", checked: "" });
+  const text = scanBuildVersion(image);
+  const version = text === undefined ? undefined : parseGoVersion(text);
   const info: BuildInfo = { path: undefined, module: undefined, dependencies: [], settings: new Map() };
-  return { version: parseGoVersion("go1.0")!, info };
+  if (version === undefined) {
+    evidence.push({ subject: "version", found: "neither build information nor runtime.buildVersion", checked: "" });
+    return { version: unknownVersion, info };
+  }
+  evidence.push({
+    subject: "version",
+    found: "no build information; runtime.buildVersion by scan",
+    checked: version.text,
+  });
+  return { version, info };
+}
+
+/** What stands for a version that nothing tells: no table is exact for it, so everything is inferred or checked. */
+const unknownVersion: GoVersion = { text: "go (unknown version)", minor: 0, patch: 0, release: false };
+
+/**
+ * runtime.buildVersion without its address: the one string variable of the program whose text is nothing but a version.
+ * Some programs are linked without build information. Undefined where there is none, or several that differ.
+ */
+function scanBuildVersion(image: ProgramImage): string | undefined {
+  const found = new Set<string>();
+  for (const range of image.ranges) {
+    if (!range.writable) continue;
+    const bytes = rangeBytes(image, range);
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
+    for (let at = 0; at + 4 <= words.length; at += 2) {
+      const length = words[at + 2]!;
+      if (length < 5 || length > 64 || words[at + 3] !== 0) continue;
+      const address = u64(bytes, 4 * at);
+      if (!image.ranges.some((r) => address >= r.start && address + length <= r.end)) continue;
+      const text = tryRead(image.memory, address, length)?.toString("latin1");
+      if (text && /^(go1\.\d+(\.\d+|rc\d+|beta\d+)?( X:\S+)?|devel go1\.\d+-\S+.*)$/.test(text)) found.add(text);
+    }
+  }
+  return found.size === 1 ? [...found][0] : undefined;
 }
 
 /**

@@ -32,7 +32,24 @@ export function findModules(image: ProgramImage, layouts: Iterable<Layout>): Fou
       hint: "procscope ps lists Go processes",
     });
   }
-  const candidates = pointersTo(image, tables.addresses);
+  // Module data is written to by the runtime; what is only read is searched when nothing else is left.
+  const writable = pointersTo(image, tables.addresses, true);
+  const known = [...layouts];
+  const found = fit(image, known, writable) ?? fit(image, known, pointersTo(image, tables.addresses, false));
+  if (found) return { ...found, pclntab: tables.found, moduledata: "pointer to the function table" };
+  throw new ProcscopeError(
+    "UNSUPPORTED_TARGET",
+    "a Go program, but its module data has a form that is not known here (a newer Go version?)",
+    { hint: "procscope --version says which Go versions it was made for" },
+  );
+}
+
+/** The first layout and candidate that give modules which make sense. */
+function fit(
+  image: ProgramImage,
+  layouts: readonly Layout[],
+  candidates: readonly Address[],
+): Pick<FoundModules, "modules" | "layout" | "checked"> | undefined {
   for (const layout of layouts) {
     for (const address of candidates) {
       const first = readModule(image.memory, address, layout);
@@ -40,14 +57,10 @@ export function findModules(image: ProgramImage, layouts: Iterable<Layout>): Fou
       const modules = followModules(image.memory, first, layout);
       if (modules === undefined) continue;
       const checked = `${checkedRanges}; ${modules.length} module${modules.length > 1 ? "s" : ""}`;
-      return { modules, layout, pclntab: tables.found, moduledata: "pointer to the function table", checked };
+      return { modules, layout, checked };
     }
   }
-  throw new ProcscopeError(
-    "UNSUPPORTED_TARGET",
-    "a Go program, but its module data has a form that is not known here (a newer Go version?)",
-    { hint: "procscope --version says which Go versions it was made for" },
-  );
+  return undefined;
 }
 
 const checkedRanges = "ranges of text, data, types and tables in order";
@@ -86,11 +99,11 @@ function validHeader(bytes: Buffer, at: number): boolean {
   return [1, 2, 4].includes(quantum) && bytes[at + 7] === 8 && functions > 50 && functions < 5_000_000;
 }
 
-/** Aligned words of the image, writable parts first, that hold one of the addresses. */
-function pointersTo(image: ProgramImage, addresses: readonly Address[]): Address[] {
+/** Aligned words of the writable or of the other parts of the image that hold one of the addresses. */
+function pointersTo(image: ProgramImage, addresses: readonly Address[], writable: boolean): Address[] {
   const found: Address[] = [];
-  const ranges = [...image.ranges].sort((a, b) => Number(b.writable) - Number(a.writable));
-  for (const range of ranges) {
+  for (const range of image.ranges) {
+    if (range.writable !== writable) continue;
     const bytes = rangeBytes(image, range);
     for (const address of addresses) {
       const pattern = Buffer.alloc(8);

@@ -9,6 +9,7 @@ import { ElfFile } from "../object/elf.ts";
 import { attachRuntime } from "./attach.ts";
 import type { BuildInfo, GoVersion } from "./build-info.ts";
 import { loadBias } from "./load-bias.ts";
+import { type MemStats, MemStatsReader } from "./mem-stats.ts";
 import type { Evidence, GoRuntime } from "./runtime.ts";
 
 export interface AttachOptions {
@@ -36,6 +37,7 @@ export class GoProcess implements Disposable {
   readonly runtime: GoRuntime;
   readonly info: GoProcessInfo;
   private readonly memory: ProcessMemory;
+  private statistics: MemStatsReader | undefined;
 
   /**
    * Attaches to a running process. Throws NO_PROCESS, PERMISSION (its hint names what is missing), UNSUPPORTED_TARGET
@@ -63,6 +65,15 @@ export class GoProcess implements Disposable {
       method: memory.method,
       evidence: runtime.evidence,
     };
+  }
+
+  /**
+   * The program's runtime.MemStats at this moment, by reading memory only. Counters never go back between two calls.
+   * Throws UNSUPPORTED_TARGET where they cannot be found in this program, NO_PROCESS where it has ended.
+   */
+  memStats(): MemStats {
+    this.statistics ??= new MemStatsReader(this.runtime);
+    return this.statistics.read();
   }
 
   [Symbol.dispose](): void {
