@@ -16,6 +16,6 @@ function light(path: string, contents: (view: GoView) => string): GoFile {
   return { path, heavy: false, contents };
 }
 
-function heavy(path: string, contents: (view: GoView) => string | Iterable<string>): GoFile {
+function heavy(path: string, contents: (view: GoView) => string | Iterable<string | Uint8Array>): GoFile {
   return { path, heavy: true, contents };
 }

@@ -6,9 +6,9 @@ export interface GoView {
   /** The values of runtime.MemStats at this moment. */
   memStats(): Figures;
   /** What runtime.Stack(all) of the process itself would write. */
-  stacktrace(): Iterable<string>;
+  stacktrace(): Iterable<string | Uint8Array>;
   /** Goroutines as JSON, one line each after a header line. */
-  goroutines(): Iterable<string>;
+  goroutines(): Iterable<string | Uint8Array>;
   /** Goroutines counted by where they are. */
   summary(): string;
   /** Goroutines counted by what they wait for. */
@@ -26,5 +26,5 @@ export interface GoFile {
   readonly path: string;
   /** May take long: read by the back thread. */
   readonly heavy: boolean;
-  contents(view: GoView): string | Iterable<string>;
+  contents(view: GoView): string | Iterable<string | Uint8Array>;
 }

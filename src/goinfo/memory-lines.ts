@@ -1,8 +1,7 @@
 /** The lines of goinfo's mem/* files: which statistics each file holds, in which order. */
 
-/** A statistic by its name in runtime.MemStats; undefined where the runtime has no such thing. */
-export type Figure = number | bigint | boolean | undefined;
-export type Figures = Readonly<Record<string, Figure>>;
+/** Statistics by their names in runtime.MemStats; undefined where the runtime has no such thing. */
+export type Figures = Readonly<Record<string, unknown>>;
 
 export const memoryFiles: readonly { readonly name: string; readonly fields: readonly string[] }[] = [
   { name: "genmem", fields: ["Alloc", "TotalAlloc", "Sys", "Lookups", "Mallocs", "Frees"] },
@@ -16,7 +15,7 @@ export const memoryFiles: readonly { readonly name: string; readonly fields: rea
 
 /** One line: decimal bytes or nanoseconds, one space between, "-" for what the runtime does not have. */
 export function memoryLine(fields: readonly string[], figures: Figures): string {
-  return `${fields.map((field) => figures[field] ?? "-").join(" ")}\n`;
+  return `${fields.map((field) => String(figures[field] ?? "-")).join(" ")}\n`;
 }
 
 /** An object as one line of JSON; integers that may pass 2^53 are decimal strings, what is not there is null. */

@@ -4,7 +4,8 @@ import type { MountMethod } from "../kernel/fuse-mount.ts";
 import { FuseServer, type FuseServerOptions } from "../kernel/fuse-server.ts";
 import { FuseSupervisor } from "../kernel/fuse-supervisor.ts";
 import { GoProcessEntry } from "./go-processes.ts";
-import type { GoTreeOptions } from "./go-tree.ts";
+import type { GoTarget, GoTreeOptions } from "./go-tree.ts";
+import { LiveView } from "./live-view.ts";
 
 export interface MountOptions {
   readonly directory: string;
@@ -20,7 +21,7 @@ export interface MountOptions {
   readonly log: (message: string) => void;
 }
 
-/** Mounts and serves until stopped. Throws ProcscopeError where it cannot be mounted, NO_PROCESS. */
+/** Mounts and serves until stopped. Throws where it cannot be mounted, NO_PROCESS, UNSUPPORTED_TARGET. */
 export async function mountGo(options: MountOptions): Promise<FuseServer | FuseSupervisor> {
   const treeOptions: GoTreeOptions = {
     mode: options.mode ?? 0o400,
@@ -36,11 +37,11 @@ export async function mountGo(options: MountOptions): Promise<FuseServer | FuseS
   return options.supervise ? FuseSupervisor.start(serverOptions) : FuseServer.start(serverOptions);
 }
 
-function targetOf(pid: Pid) {
-  const entry = new GoProcessEntry(pid, () => {
-    throw new Error("not opened here");
-  });
+/** Names the process for good. Looks into it once, so that what cannot be read is said before anything is mounted. */
+function targetOf(pid: Pid): GoTarget {
+  const entry = new GoProcessEntry(pid, (known) => new LiveView(known));
   try {
+    entry.view();
     const { identity, uid, gid } = entry;
     return { identity, uid, gid };
   } finally {
