@@ -69,6 +69,11 @@ export function placeKey(place: Place): string {
   return `${place.function}\0${place.file}\0${place.line}`;
 }
 
+/** The place alone, for JSON: a source's own objects may know more of it. */
+export function plainPlace({ function: name, file, line }: Place): Place {
+  return { function: name, file, line };
+}
+
 /** `name (file:line)`, the name after its last slash ("http.(*Server).Serve") unless `full`. */
 export function placeText(place: Place, full = false): string {
   if (place.function === "" && place.file === "") return "unknown";

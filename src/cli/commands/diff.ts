@@ -13,6 +13,7 @@ import {
   largestGrowth,
 } from "../../views/difference.ts";
 import { looksLikeDump, parseDump, readDumpFile } from "../../views/dump-parser.ts";
+import { plainPlace } from "../../views/goroutine-source.ts";
 import { type GroupBy, parseGroupBy } from "../../views/groups.ts";
 import { defineCommand, flag, type Invocation, option, optionWithDefault } from "../command.ts";
 import { Live, pause } from "../live.ts";
@@ -139,6 +140,8 @@ function print(difference: Difference, { options }: DiffInvocation): void {
   const header = jsonHeader("procscope/diff/1", { group: kind, snapshots, seconds, before, after, unchanged });
   const rows = changes.map(({ key: _key, oldestWait, ...change }) => ({
     ...change,
+    place: plainPlace(change.place),
+    start: plainPlace(change.start),
     ...(oldestWait < 0 ? {} : { oldestWaitSeconds: oldestWait }),
   }));
   sink.write(`${JSON.stringify({ ...header, changes: rows })}\n`);

@@ -58,7 +58,9 @@ export class Baselines {
     const all = (one: TopSample): GoroutineGroup[] =>
       groupGoroutines(one.source, by, { resourceOf: by.kind === "resource" ? resources(one) : undefined });
     if (!this.starts.has(name)) this.starts.set(name, countsOf(all(sample)));
-    if (this.marked && !this.marks.has(name)) this.marks.set(name, countsOf(all(this.marked)));
+    // A mark that was set while stacks were not read has no counts for groupings that need them.
+    const marked = this.marked && (this.marked.stacks || !needsStacks(by)) ? this.marked : undefined;
+    if (marked && !this.marks.has(name)) this.marks.set(name, countsOf(all(marked)));
     const start = this.starts.get(name)!;
     const mark = this.marks.get(name);
     const groups = groupGoroutines(sample.source, by, {
@@ -89,6 +91,11 @@ export function sortRows(rows: GroupRow[], order: SortOrder, marked: boolean): G
     case "name":
       return rows.sort((a, b) => (groupName(a.group) < groupName(b.group) ? -1 : 1));
   }
+}
+
+/** Whether a grouping can be made only where whole stacks were read. */
+export function needsStacks(by: GroupBy): boolean {
+  return by.kind === "current" || by.kind === "stack";
 }
 
 /** As `--group` takes it. */
@@ -130,7 +137,7 @@ export function groupColumns(by: GroupBy, marked: boolean, screen: number): Tabl
     { title: titleOf(by), align: "left", width: 0, from: 0, cell: (row) => groupName(row.group) },
   ];
   if (marked) {
-    const cell = (row: GroupRow): string => signed(row.marked ?? 0);
+    const cell = (row: GroupRow): string => (row.marked === undefined ? "-" : signed(row.marked));
     columns.splice(2, 0, { title: "MARK", align: right, width: 8, from: 50, cell });
   }
   return columns.filter((column) => screen >= column.from);

@@ -49,7 +49,7 @@ export class Sampler {
   }
 
   /** Everything about the process around a snapshot that was just taken. Throws NO_PROCESS. */
-  sample(source: LiveGoroutines): TopSample {
+  sample(source: LiveGoroutines, stacks: boolean): TopSample {
     const stat = readProcStat(this.pid);
     const at = source.takenAt;
     const states = countStates(source);
@@ -64,6 +64,6 @@ export class Sampler {
       heap: this.heap(),
       processors: countProcessors(this.process.runtime),
     };
-    return { at, head, source, states, total: source.count };
+    return { at, head, source, stacks, states, total: source.count };
   }
 }

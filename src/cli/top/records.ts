@@ -1,10 +1,10 @@
 /** `top` without a terminal: one record of NDJSON an interval. */
 import type { Seconds } from "../../base/units.ts";
-import { goroutineStates } from "../../views/goroutine-source.ts";
+import { goroutineStates, plainPlace } from "../../views/goroutine-source.ts";
 import { type GroupBy, groupGoroutines } from "../../views/groups.ts";
 import type { Live } from "../live.ts";
 import { jsonHeader } from "../output.ts";
-import { groupWord, type ResourceOf } from "./groups-table.ts";
+import { groupWord, needsStacks, type ResourceOf } from "./groups-table.ts";
 import { Sampler } from "./process-head.ts";
 import type { TopSample } from "./sample.ts";
 
@@ -31,7 +31,7 @@ export class Recorder {
   /** A line of JSON. Throws NO_PROCESS. */
   record(interval: Seconds): string {
     const { by, limit, resources } = this.options;
-    const sample = this.sampler.sample(this.live.snapshot(by.kind === "current" || by.kind === "stack"));
+    const sample = this.sampler.sample(this.live.snapshot(needsStacks(by)), needsStacks(by));
     const resourceOf = by.kind === "resource" ? resources(sample) : undefined;
     const groups = groupGoroutines(sample.source, by, { resourceOf });
     this.first ??= new Map(groups.map((group) => [group.key, group.count]));
@@ -45,7 +45,7 @@ export class Recorder {
       group: groupWord(by),
       groupCount: groups.length,
       groups: groups.slice(0, limit).map((group) => ({
-        ...(group.name === "" ? group.place : { name: group.name }),
+        ...(group.name === "" ? plainPlace(group.place) : { name: group.name }),
         count: group.count,
         change: group.count - (this.first!.get(group.key) ?? 0),
         states: byState(group.states),

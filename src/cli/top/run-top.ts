@@ -119,7 +119,10 @@ export async function runTop(live: Live, options: TopOptions): Promise<number> {
     },
     options,
   );
-  await loop.run(screen, () => screen.update(sampler.sample(live.snapshot(screen.needsStacks))));
+  await loop.run(screen, () => {
+    const stacks = screen.needsStacks;
+    screen.update(sampler.sample(live.snapshot(stacks), stacks));
+  });
   return options.signal.aborted ? exitStatus.interrupted : exitStatus.ok;
 }
 

@@ -31,6 +31,8 @@ export interface TopSample {
   readonly at: number;
   readonly head: ProcessHead;
   readonly source: GoroutineSource;
+  /** Whether stacks were read. */
+  readonly stacks: boolean;
   /** Counts by state, in the order of goroutineStates. */
   readonly states: readonly number[];
   /** Goroutines in all. */

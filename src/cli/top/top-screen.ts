@@ -12,6 +12,7 @@ import {
   groupColumns,
   groupName,
   groupWord,
+  needsStacks,
   type ResourceOf,
   type SortOrder,
   sortOrders,
@@ -81,14 +82,14 @@ export class TopScreen {
 
   /** Whether whole stacks are needed for what is shown. */
   get needsStacks(): boolean {
-    return this.by.kind === "current" || this.by.kind === "stack";
+    return needsStacks(this.by);
   }
 
   /** Takes a new sample over. */
   update(sample: TopSample): void {
     // The total is counted on while the view is suspended: its curve has no hole then.
     this.history.add(sample.total);
-    if (this.suspended && this.sample) return;
+    if (this.suspended && this.sample && (this.sample.stacks || !this.needsStacks)) return;
     this.sample = sample;
     const view = this.view;
     if (view.kind === "stack") view.lines = this.actions.describe(view.id) ?? [...view.lines, "", "(it has ended)"];
@@ -97,14 +98,20 @@ export class TopScreen {
   key(key: Key): void {
     this.message = "";
     if (key === "interrupt") this.actions.quit();
+    // What a terminal sends at once may begin with "/" and go on with the filter.
+    else if (typeof key === "object") for (const letter of key.text) this.letterOrText(letter);
     else if (this.typing !== undefined) this.type(key);
     else if (!this.view.list.move(key, this.keys, this.listHeight)) this.command(key);
+  }
+
+  private letterOrText(letter: string): void {
+    if (this.typing !== undefined) this.type({ text: letter });
+    else this.letter(letter);
   }
 
   private command(key: Key): void {
     if (key === "enter" || key === "right") this.open();
     else if (key === "escape" || key === "left" || key === "backspace") this.back();
-    else if (typeof key === "object") for (const letter of key.text) this.letter(letter);
   }
 
   /** The screen, exactly as many rows as it is high. */
@@ -133,6 +140,7 @@ export class TopScreen {
     const view = this.view;
     switch (view.kind) {
       case "groups": {
+        if (this.needsStacks && !sample.stacks) return ["reading stacks …"];
         const rows = this.groups(sample);
         const columns = groupColumns(this.by, this.baselines.isMarked, width);
         return this.table(view.list, columns, rows, (row) => row.group.key, width, room);
