@@ -85,7 +85,7 @@ async function records(invocation: TopInvocation, live: Live, target: Target): P
   const recorder = new Recorder(live, {
     by: grouping(invocation),
     limit: options.limit,
-    resources: (sample) => resourcesOf(live.process.runtime, sample.source),
+    resources: resourcesOf,
   });
   for (let look = 1; !signal.aborted; look++) {
     sink.write(recorder.record(options.interval));

@@ -115,7 +115,7 @@ export async function runTop(live: Live, options: TopOptions): Promise<number> {
       writeDump: async () =>
         new DumpFolder(".", live.process.pid, Number.MAX_SAFE_INTEGER).write(live.text(), new Date()),
       describe: (id) => describeGoroutine(live, id),
-      resources: (sample) => resourcesOf(live.process.runtime, sample.source),
+      resources: resourcesOf,
     },
     options,
   );
