@@ -2,17 +2,14 @@
 import { ProcscopeError } from "../base/errors.ts";
 import type { Seconds } from "../base/units.ts";
 import { GoroutineReader } from "../go/goroutine-reader.ts";
-import { GoroutineTable } from "../go/goroutine-table.ts";
 import { GoProcess } from "../go/process.ts";
-import { monotonicNow, takeSnapshot } from "../go/snapshot.ts";
+import { takeSnapshot } from "../go/snapshot.ts";
 import { readProcStat } from "../kernel/proc-stat.ts";
-import { ChunkWriter } from "../profile/chunk-writer.ts";
+import { newTally } from "../views/dump.ts";
 import { LiveGoroutines } from "../views/live-goroutines.ts";
-import { TracebackWriter } from "../views/traceback.ts";
+import { tracebackChunks } from "../views/traceback-dump.ts";
 import type { Target } from "./target.ts";
 
-/** Goroutines whose text is made at a time. */
-const dumpRows = 4096;
 /** How often a program that was just started is tried until its runtime is there. */
 const startTries = 40;
 
@@ -54,38 +51,16 @@ export class Live implements Disposable {
   }
 
   /** All goroutines but system ones as the runtime prints them, in pieces. */
-  *text(): Generator<Uint8Array> {
-    const reader = new GoroutineReader(this.process.runtime);
-    const addresses = reader.addresses();
-    const out = new ChunkWriter();
-    const writer = new TracebackWriter(reader, out, monotonicNow());
-    for (let first = 0; first < addresses.length; first += dumpRows) {
-      const count = Math.min(dumpRows, addresses.length - first);
-      const table = new GoroutineTable(reader.layout, count);
-      reader.read(table, addresses, first, count, 0, {
-        wants: (row) => !reader.isSystem(table, row),
-        stack: (row, node, copy) => writer.withStack(table, row, node, copy),
-        noStack: (row) => writer.withoutStack(table, row),
-      });
-      yield out.take();
-    }
+  text(): Iterable<Uint8Array> {
+    return tracebackChunks(new GoroutineReader(this.process.runtime), {}, newTally());
   }
 
   /** One goroutine as the runtime prints it; undefined where there is none of this id any more. */
   traceback(id: number): string | undefined {
-    const snapshot = takeSnapshot(this.reader, { stacks: false });
-    const row = snapshot.rows.find((one) => snapshot.table.id[one] === id);
-    if (row === undefined) return undefined;
-    const out = new ChunkWriter();
-    const reader = new GoroutineReader(this.process.runtime);
-    const writer = new TracebackWriter(reader, out, monotonicNow());
-    const table = new GoroutineTable(reader.layout, 1);
-    reader.read(table, Float64Array.of(snapshot.table.address[row]!), 0, 1, 0, {
-      wants: () => true,
-      stack: (one, node, copy) => writer.withStack(table, one, node, copy),
-      noStack: (one) => writer.withoutStack(table, one),
-    });
-    return table.id[0] === id ? out.take().toString("utf8") : undefined;
+    const options = { goroutine: id, system: true };
+    const pieces = [...tracebackChunks(new GoroutineReader(this.process.runtime), options, newTally())];
+    const text = Buffer.concat(pieces).toString("utf8");
+    return text === "" ? undefined : text;
   }
 
   [Symbol.dispose](): void {
