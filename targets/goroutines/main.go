@@ -259,6 +259,8 @@ func main() {
 			profiles()
 		case "profile":
 			body = profile(words[1], number(2))
+		case "timeprofile":
+			body = timeProfile(number(1))
 		case "count":
 			body = []byte(strconv.Itoa(runtime.NumGoroutine()))
 		default:
@@ -266,4 +268,16 @@ func main() {
 		}
 		answer(words[0], body)
 	}
+}
+
+// timeProfile says how many nanoseconds runtime.GoroutineProfile takes, n times over.
+func timeProfile(n int) []byte {
+	records := make([]runtime.StackRecord, runtime.NumGoroutine()+100)
+	var times []string
+	for i := 0; i < n; i++ {
+		start := time.Now()
+		runtime.GoroutineProfile(records)
+		times = append(times, strconv.FormatInt(time.Since(start).Nanoseconds(), 10))
+	}
+	return []byte(strings.Join(times, " "))
 }
