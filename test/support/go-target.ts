@@ -32,7 +32,7 @@ export type Mode = keyof typeof modes;
 export const allModes = Object.keys(modes) as Mode[];
 
 /** A program below targets/. */
-export type TargetName = "goroutines" | "http" | "busy";
+export type TargetName = "goroutines" | "http" | "busy" | "leak" | "waits";
 
 /** The path of the built program; builds it where there is none for this source, version and mode yet. */
 export async function build(
