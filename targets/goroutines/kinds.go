@@ -39,7 +39,10 @@ func manyArguments(a, b, c, d, e, f, g, h, i, j, k, l, m, n int) int { <-block; 
 //go:noinline
 func nested(a struct {
 	b struct{ c, d struct{ e [2]int } }
-}) int { <-block; return a.b.c.e[0] }
+}) int {
+	<-block
+	return a.b.c.e[0]
+}
 
 //go:noinline
 func recurse(n int, ch chan int) int {

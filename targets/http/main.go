@@ -1,5 +1,5 @@
 // Command http is a server with net/http/pprof on loopback: what most Go services look like. It prints its address,
-// parks goroutines on request (/park?n=N, /deep?n=N&depth=D) and ends with its standard input.
+// parks goroutines on request (/park?n=N, /deep?n=N&depth=D), execs on request (/exec) and ends with its standard input.
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -63,6 +64,10 @@ func main() {
 		start(w, number(r, "n"), func(int) { recurse(depth, block) })
 	})
 	http.HandleFunc("/hang", func(w http.ResponseWriter, r *http.Request) { mu.Lock() })
+	// Becomes another program, as a service that updates itself does.
+	http.HandleFunc("/exec", func(w http.ResponseWriter, r *http.Request) {
+		_ = syscall.Exec("/bin/sleep", []string{"sleep", "60"}, os.Environ())
+	})
 	http.HandleFunc("/gc", func(w http.ResponseWriter, r *http.Request) { runtime.GC() })
 	mu.Lock()
 	go func() {
