@@ -22,6 +22,8 @@ export interface GraphEdge {
   value: number;
   /** Over functions that are not shown. */
   residual: boolean;
+  /** Every call was inlined. */
+  inlined: boolean;
 }
 
 export interface CallGraph {
@@ -90,7 +92,10 @@ function buildNodes(tree: FrameTree, self: Float64Array, shown: ReadonlySet<numb
     const caller = nearest[above]!;
     if (caller === 0 || tree.frame[caller] === frame) continue;
     if (!edgeAbove(tree, nearest, caller, tree.frame[caller]!, frame)) {
-      addEdge(nodeOf(nodes, tree, tree.frame[caller]!), node, totals[at]!, residual[above] === 1);
+      const edge = edgeOf(nodeOf(nodes, tree, tree.frame[caller]!), node);
+      edge.value += totals[at]!;
+      if (residual[above] === 1) edge.residual = true;
+      if (tree.inlined[at] === 0) edge.inlined = false;
     }
   }
   for (const [frame, node] of nodes) if (node.cumulative === 0 && node.flat === 0) nodes.delete(frame);
@@ -125,15 +130,14 @@ function nodeOf(nodes: Map<number, GraphNode>, tree: FrameTree, frame: number): 
   return node;
 }
 
-function addEdge(from: GraphNode, to: GraphNode, value: number, residual: boolean): void {
+function edgeOf(from: GraphNode, to: GraphNode): GraphEdge {
   let edge = from.outgoing.get(to.frame);
   if (!edge) {
-    edge = { from: from.frame, to: to.frame, value: 0, residual: false };
+    edge = { from: from.frame, to: to.frame, value: 0, residual: false, inlined: true };
     from.outgoing.set(to.frame, edge);
     to.incoming.set(from.frame, edge);
   }
-  edge.value += value;
-  if (residual) edge.residual = true;
+  return edge;
 }
 
 /** Functions where ways join and part say more than links of a chain: their weight times the entropy of their edges. */

@@ -78,7 +78,9 @@ class DotWriter {
     const share = total === 0 ? 0 : edge.value / Math.abs(total);
     const weight = 1 + Math.min(100, Math.floor(Math.abs(share) * 100));
     const width = 1 + Math.min(5, Math.floor(Math.abs(share) * 5));
-    const attributes = [`label=${this.quoted([` ${this.measure.format(edge.value)}`])}`];
+    const attributes = [
+      `label=${this.quoted([` ${this.measure.format(edge.value)}`, ...(edge.inlined ? [" (inline)"] : [])])}`,
+    ];
     if (weight > 1) attributes.push(`weight=${weight}`);
     if (width > 1) attributes.push(`penwidth=${width}`);
     attributes.push(`color="${shareColour(share, false)}"`);

@@ -29,8 +29,8 @@ function format(value) {
 const percent = (value, of) => of ? (100 * value / of).toFixed(2) + "%" : "0%";
 const signed = (value) => (value > 0 ? "+" : "") + format(value);
 
-// A tree of columns: node 0 is the root; children of a node are chained and laid out by weight.
-function finishTree(t) {
+// A tree of columns: node 0 is the root.
+function finishTree(t, byWeight) {
   const n = t.parent.length;
   t.depth = new Int32Array(n);
   t.children = Array.from({ length: n }, () => null);
@@ -41,7 +41,9 @@ function finishTree(t) {
     (t.children[t.parent[i]] ??= []).push(i);
   }
   t.width = (i) => Math.max(0, t.total[i]);
-  for (const list of t.children) if (list) list.sort((a, b) => (data.names[t.frame[a]] < data.names[t.frame[b]] ? -1 : 1));
+  // By name, so that two pages of the same program can be compared; leaves of the inverted view by weight.
+  const byName = (a, b) => (data.names[t.frame[a]] < data.names[t.frame[b]] ? -1 : 1);
+  for (const list of t.children) if (list) list.sort(byWeight ? (a, b) => t.total[b] - t.total[a] || byName(a, b) : byName);
   return t;
 }
 function callers() {
@@ -75,7 +77,7 @@ function inverted() {
     }
     t.self[at] += value;
   }
-  return finishTree(t);
+  return finishTree(t, true);
 }
 function currentTree() {
   const key = (state.view === "inverted" ? "i" : "f") + state.type;

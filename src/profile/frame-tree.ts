@@ -20,6 +20,8 @@ export interface FrameTree {
   readonly count: number;
   readonly parent: Int32Array;
   readonly frame: Int32Array;
+  /** 1 where the node's function was inlined into its caller in every stack. */
+  readonly inlined: Uint8Array;
   /** The node of each stack of the profile. */
   readonly nodeOfStack: Int32Array;
 }
@@ -29,12 +31,18 @@ export function frameTree(profile: Profile, key: FrameKey): FrameTree {
   const nodes = new PairTable();
   nodes.intern(-1, -1);
   const { parent, location, count } = profile.stacks;
+  const inlined = new Int32Column();
+  inlined.push(0);
   const nodeOfStack = new Int32Array(count);
   for (let stack = 1; stack < count; stack++) {
     let node = nodeOfStack[parent[stack]!]!;
     const { start, end } = frames.of(location[stack]!);
     // Outermost first: callers are parents.
-    for (let at = end - 1; at >= start; at--) node = nodes.intern(node, frames.entries.data[at]!);
+    for (let at = end - 1; at >= start; at--) {
+      node = nodes.intern(node, frames.entries.data[at]!);
+      if (node === inlined.length) inlined.push(at < end - 1 ? 1 : 0);
+      else if (at === end - 1) inlined.data[node] = 0;
+    }
     nodeOfStack[stack] = node;
   }
   return {
@@ -45,6 +53,7 @@ export function frameTree(profile: Profile, key: FrameKey): FrameTree {
     count: nodes.length,
     parent: nodes.first.view(),
     frame: nodes.second.view(),
+    inlined: Uint8Array.from(inlined.view()),
     nodeOfStack,
   };
 }

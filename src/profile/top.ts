@@ -36,7 +36,14 @@ export function topText(profile: Profile, type: number, options: TopOptions = {}
       measure.format(node.cumulative).padStart(10),
       percentage(node.cumulative, graph.total).padStart(6),
     ];
-    lines.push(`${cells[0]} ${cells[1]} ${cells[2]} ${cells[3]} ${cells[4]}  ${node.name}`);
+    lines.push(`${cells[0]} ${cells[1]} ${cells[2]} ${cells[3]} ${cells[4]}  ${node.name}${inlining(node)}`);
   }
   return `${lines.map((line) => escapeTerminal(line)).join("\n")}\n`;
+}
+
+/** What pprof writes behind the name of a function whose calls were inlined. */
+function inlining(node: GraphNode): string {
+  const edges = [...node.incoming.values()];
+  if (!edges.some((edge) => edge.inlined)) return "";
+  return edges.every((edge) => edge.inlined) ? " (inline)" : " (partial-inline)";
 }
