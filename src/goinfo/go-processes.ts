@@ -3,11 +3,15 @@ import { readlinkSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { errnoOf } from "../base/errors.ts";
 import type { Pid } from "../base/units.ts";
+import type { FuseNode } from "../kernel/fuse-tree.ts";
 import type { GoView, OpenGoView } from "./go-view.ts";
 import { gone, ProcessPulse } from "./process-pulse.ts";
 
 /** Views into so many processes are kept; each may hold megabytes of tables of its program. */
 const viewLimit = 64;
+
+/** One use of a file is several requests: they share one look, which costs the kernel more than the rest of a request. */
+const freshMilliseconds = 0.5;
 
 /** One process for as long as it runs, through any number of programs. */
 export class GoProcessEntry {
@@ -20,11 +24,15 @@ export class GoProcessEntry {
   readonly startedAt: number;
   /** Texts of files by the number of the file, for mounts that keep them a while. */
   readonly kept = new Map<number, { readonly text: string | Uint8Array; readonly until: number }>();
+  /** The nodes that stand for it, by the number of their place. */
+  readonly nodes: FuseNode[] = [];
   lastUse = 0;
   /** Whether what it runs is a Go program; undefined until somebody has looked. */
   isGo: boolean | undefined;
   /** Names the process, not only its pid; below 2^42. */
   readonly identity: number;
+  private checkedAt = Number.NEGATIVE_INFINITY;
+  private ownerReadAt = Number.NEGATIVE_INFINITY;
   private readonly pulse: ProcessPulse;
   private readonly open: OpenGoView;
   private beat: number;
@@ -43,7 +51,10 @@ export class GoProcessEntry {
 
   /** Looks again whether it is there, and whether it runs another program now. Throws NO_PROCESS. */
   check(): void {
+    const now = performance.now();
+    if (now - this.checkedAt < freshMilliseconds) return;
     const beat = this.pulse.beat();
+    this.checkedAt = now;
     if (beat === this.beat) return;
     this.beat = beat;
     this.isGo = undefined;
@@ -53,6 +64,9 @@ export class GoProcessEntry {
 
   /** Whose it is may change while it runs: daemons give up root. Throws NO_PROCESS. */
   readOwner(): void {
+    const now = performance.now();
+    if (now - this.ownerReadAt < freshMilliseconds) return;
+    this.ownerReadAt = now;
     try {
       const owner = statSync(`/proc/${this.pid}`);
       this.uid = owner.uid;

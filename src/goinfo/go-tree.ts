@@ -93,9 +93,9 @@ export class GoTree implements ServedTree {
   }
 
   /** The folder of the one process; an empty one, for whoever still looks at it, after the process has gone. */
-  private rootOfOne(target: GoTarget): FuseFolder {
+  private rootOfOne(target: GoTarget): FuseNode {
     try {
-      return this.folder(this.processes.same(target.identity), places[0]!);
+      return this.nodeAt(this.processes.same(target.identity), places[0]!);
     } catch {
       const { uid, gid } = target;
       const mode = fileType.folder | folderMode(this.options.mode);
@@ -114,8 +114,13 @@ export class GoTree implements ServedTree {
     }
   }
 
+  /** A node is the same object as long as its owner is the same. */
   private nodeAt(entry: GoProcessEntry, place: Place): FuseNode {
-    return place.file === undefined ? this.folder(entry, place) : this.file(entry, place, place.file);
+    const there = entry.nodes[place.number];
+    if (there !== undefined && there.uid === entry.uid && there.gid === entry.gid) return there;
+    const made = place.file === undefined ? this.folder(entry, place) : this.file(entry, place, place.file);
+    entry.nodes[place.number] = made;
+    return made;
   }
 
   private folder(entry: GoProcessEntry, place: Place): FuseFolder {
@@ -207,7 +212,7 @@ export class GoTree implements ServedTree {
       try {
         const entry = this.processes.get(pid);
         entry.isGo = true;
-        entries.push([entry.name, this.folder(entry, places[0]!)]);
+        entries.push([entry.name, this.nodeAt(entry, places[0]!)]);
       } catch {
         // It ended between the two looks.
       }
@@ -222,7 +227,7 @@ export class GoTree implements ServedTree {
     entry.isGo ??= this.sources.isGo(pid);
     if (!entry.isGo) return undefined;
     entry.readOwner();
-    return entry.name === name ? this.folder(entry, places[0]!) : undefined;
+    return entry.name === name ? this.nodeAt(entry, places[0]!) : undefined;
   }
 }
 
