@@ -6,15 +6,8 @@ import type { Group } from "../proc/group.ts";
 import type { ProportionalReader } from "../proc/proportional.ts";
 import type { ExitSource } from "../proc/sources/source.ts";
 import { type ExpositionFormat, ExpositionWriter, labelSet, metric } from "./exposition.ts";
-import {
-  type GoFacts,
-  type GoInsideProvider,
-  GoLedger,
-  type GoLevel,
-  type GoProcessRef,
-  type GoTotals,
-  renderGoInside,
-} from "./go-inside.ts";
+import { readGoGroups } from "./go-groups.ts";
+import { type GoInsideProvider, GoLedger, type GoLevel, type GoTotals, renderGoInside } from "./go-inside.ts";
 import { GroupRenderer, type ShownGroup } from "./group-metrics.ts";
 import { renderBuildInfo, renderOwnProcess } from "./self-metrics.ts";
 import type { TopGroups } from "./top-groups.ts";
@@ -162,24 +155,7 @@ export class Collector {
   private async readGo(): Promise<void> {
     const { go } = this.options;
     if (!go) return;
-    const { processes } = this.grouper.source;
-    const refs: GoProcessRef[] = [];
-    const groups = new Map<number, Group>();
-    for (let i = 0; i < processes.count; i++) {
-      const row = processes.live[i]!;
-      const group = this.grouper.groupOf(row);
-      if (!group || processes.columns.kernelThread[row]) continue;
-      const pid = processes.id[row]!;
-      refs.push({ pid, startTicks: processes.startTicks[row]!, execMark: processes.columns.execMark[row]! });
-      groups.set(pid, group);
-    }
-    const facts = await go.provider.read(refs, go.level, go.budget);
-    const found: [GoProcessRef, Group, GoFacts][] = [];
-    for (const ref of refs) {
-      const said = facts.get(ref.pid);
-      if (said) found.push([ref, groups.get(ref.pid)!, said]);
-    }
-    this.goTotals = this.goLedger.add(found);
+    this.goTotals = await readGoGroups(this.grouper, go.provider, go.level, go.budget, this.goLedger);
   }
 
   private render(format: ExpositionFormat): string {

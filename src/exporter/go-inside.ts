@@ -18,9 +18,11 @@ export interface GoFacts {
   readonly threads: number | undefined;
   /**
    * Level "full": values by metric name as Go's client library names them, without "go_": memstats_heap_inuse_bytes,
-   * gc_cycles_total …
+   * memstats_mallocs_total … and gc_duration_seconds_sum and _count.
    */
   readonly values: ReadonlyMap<string, number>;
+  /** Level "full": the pauses of recent garbage collections, in seconds. */
+  readonly pauses: readonly number[];
 }
 
 export interface GoProcessRef {
@@ -69,6 +71,7 @@ export class GoTotals {
   readonly versions = new Set<string>();
   readonly byState = new Map<string, number>();
   readonly values = new Map<string, number>();
+  readonly pauses: number[] = [];
 }
 
 /** Adds up what processes say, group by group; counters go on when a process ends. */
@@ -119,8 +122,11 @@ export class GoLedger<G> {
 }
 
 function isCounter(name: string): boolean {
-  return name.endsWith("_total");
+  return name.endsWith("_total") || name.startsWith(summaryPrefix);
 }
+
+/** The names under which sum and count of the summary of pauses travel among the values. */
+const summaryPrefix = "gc_duration_seconds_";
 
 function addGauges(totals: GoTotals, facts: GoFacts): void {
   totals.processes++;
@@ -128,8 +134,11 @@ function addGauges(totals: GoTotals, facts: GoFacts): void {
   totals.versions.add(facts.version);
   if (facts.threads !== undefined) totals.threads = (totals.threads ?? 0) + facts.threads;
   for (const [state, count] of facts.byState) totals.byState.set(state, (totals.byState.get(state) ?? 0) + count);
+  totals.pauses.push(...facts.pauses);
   for (const [name, value] of facts.values) {
-    if (!isCounter(name)) totals.values.set(name, (totals.values.get(name) ?? 0) + value);
+    // The latest of several moments; of everything else, the sum.
+    if (name.endsWith("_time_seconds")) totals.values.set(name, Math.max(totals.values.get(name) ?? 0, value));
+    else if (!isCounter(name)) totals.values.set(name, (totals.values.get(name) ?? 0) + value);
   }
 }
 
@@ -166,12 +175,35 @@ export function renderGoInside(writer: ExpositionWriter, rows: readonly GoRow[])
     }
   }
   const names = new Set(rows.flatMap((row) => [...row.totals.values.keys()]));
-  for (const name of [...names].sort()) {
+  renderPauses(writer, rows);
+  for (const name of [...names].filter((name) => !name.startsWith(summaryPrefix)).sort()) {
     writer.family(valueMetric(name));
     for (const row of rows) {
       const value = row.totals.values.get(name);
       if (value !== undefined) writer.sample(row.base, value);
     }
+  }
+}
+
+const pauses = metric(
+  "go_gc_duration_seconds",
+  "summary",
+  "A summary of the wall-time pause (stop-the-world) duration in garbage collection cycles.",
+);
+const quantiles = [0, 0.25, 0.5, 0.75, 1];
+
+function renderPauses(writer: ExpositionWriter, rows: readonly GoRow[]): void {
+  const counted = rows.filter((row) => row.totals.values.has(`${summaryPrefix}count`));
+  if (counted.length === 0) return;
+  writer.family(pauses);
+  for (const row of counted) {
+    const sorted = row.totals.pauses.sort((a, b) => a - b);
+    for (const quantile of quantiles) {
+      const labels = row.with(`quantile ${quantile}`, () => ({ quantile: String(quantile) }));
+      writer.sample(labels, sorted[Math.round(quantile * (sorted.length - 1))] ?? 0);
+    }
+    writer.suffixed("_sum", row.base, row.totals.values.get(`${summaryPrefix}sum`) ?? 0);
+    writer.suffixed("_count", row.base, row.totals.values.get(`${summaryPrefix}count`) ?? 0);
   }
 }
 

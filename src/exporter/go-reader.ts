@@ -8,6 +8,7 @@ import { ProcscopeError } from "../base/errors.ts";
 import type { Pid } from "../base/units.ts";
 import { GoroutineReader } from "../go/goroutine-reader.ts";
 import { GoroutineTable, goroutineStatus } from "../go/goroutine-table.ts";
+import { type MemStats, MemStatsReader } from "../go/mem-stats.ts";
 import { GoProcess } from "../go/process.ts";
 import { isGoProgram } from "../go/process-list.ts";
 import { goThreads } from "../go/threads.ts";
@@ -27,6 +28,8 @@ interface Entry {
   /** undefined: no Go program, or one that cannot be read. */
   process: GoProcess | undefined;
   reader: GoroutineReader | undefined;
+  /** Made at the first full reading; null where this program's statistics cannot be found. */
+  memory: MemStatsReader | null | undefined;
   facts: GoFacts | undefined;
   /** On performance.now()'s clock. */
   nextAt: number;
@@ -34,18 +37,10 @@ interface Entry {
   round: number;
 }
 
-/** Further values of a process: "memstats_heap_inuse_bytes", "gc_cycles_total" … */
-export type GoValueReader = (process: GoProcess) => ReadonlyMap<string, number>;
-
 export class GoReader implements GoInsideProvider {
   private readonly entries = new Map<string, Entry>();
-  private readonly values: GoValueReader | undefined;
   private round = 0;
   private attached = 0;
-
-  constructor(values?: GoValueReader) {
-    this.values = values;
-  }
 
   async read(
     processes: readonly GoProcessRef[],
@@ -74,7 +69,7 @@ export class GoReader implements GoInsideProvider {
   private entryOf(key: string): Entry {
     let entry = this.entries.get(key);
     if (!entry) {
-      entry = { process: undefined, reader: undefined, facts: undefined, nextAt: 0, round: 0 };
+      entry = { process: undefined, reader: undefined, memory: undefined, facts: undefined, nextAt: 0, round: 0 };
       this.entries.set(key, entry);
     }
     return entry;
@@ -84,7 +79,7 @@ export class GoReader implements GoInsideProvider {
     const begin = performance.now();
     try {
       if (!entry.process && !this.attach(pid, entry)) return;
-      entry.facts = this.factsOf(entry.process!, entry.reader!, level);
+      entry.facts = this.factsOf(entry, entry.process!, entry.reader!, level);
       entry.nextAt = performance.now() + (performance.now() - begin) * costShare;
     } catch (error) {
       if (!(error instanceof ProcscopeError)) throw error;
@@ -107,7 +102,7 @@ export class GoReader implements GoInsideProvider {
     return true;
   }
 
-  private factsOf(process: GoProcess, reader: GoroutineReader, level: Exclude<GoLevel, "off">): GoFacts {
+  private factsOf(entry: Entry, process: GoProcess, reader: GoroutineReader, level: Exclude<GoLevel, "off">): GoFacts {
     const byState = countByState(reader);
     let goroutines = 0;
     for (const count of byState.values()) goroutines += count;
@@ -117,7 +112,7 @@ export class GoReader implements GoInsideProvider {
       goroutines,
       byState,
       threads: threads > 0 ? threads : undefined,
-      values: (level === "full" ? this.values?.(process) : undefined) ?? new Map(),
+      ...(level === "full" ? memoryFacts(entry, process) : { values: new Map(), pauses: [] }),
     };
   }
 
@@ -128,6 +123,7 @@ export class GoReader implements GoInsideProvider {
     }
     entry.process = undefined;
     entry.reader = undefined;
+    entry.memory = undefined;
     entry.facts = undefined;
   }
 
@@ -139,6 +135,55 @@ export class GoReader implements GoInsideProvider {
     }
   }
 }
+
+/** runtime.MemStats under the names of Go's client library; nothing where this program's cannot be found. */
+function memoryFacts(entry: Entry, process: GoProcess): Pick<GoFacts, "values" | "pauses"> {
+  if (entry.memory === undefined) {
+    try {
+      entry.memory = new MemStatsReader(process.runtime);
+    } catch (error) {
+      if (!(error instanceof ProcscopeError)) throw error;
+      entry.memory = null;
+    }
+  }
+  if (entry.memory === null) return { values: new Map(), pauses: [] };
+  const stats = entry.memory.read();
+  const values = new Map<string, number>();
+  for (const [field, name] of memoryNames) values.set(name, Number(stats[field]));
+  values.set("memstats_last_gc_time_seconds", Number(stats.LastGC) / 1e9);
+  values.set("gc_duration_seconds_sum", Number(stats.PauseTotalNs) / 1e9);
+  values.set("gc_duration_seconds_count", stats.NumGC);
+  const pauses = stats.PauseNs.slice(0, Math.min(stats.NumGC, stats.PauseNs.length));
+  return { values, pauses: pauses.map((pause) => Number(pause) / 1e9) };
+}
+
+type MemoryField = { [K in keyof MemStats]: MemStats[K] extends bigint ? K : never }[keyof MemStats];
+
+/** As collectors.NewGoCollector of the Go client names the fields. */
+const memoryNames: readonly (readonly [field: MemoryField, name: string])[] = [
+  ["Alloc", "memstats_alloc_bytes"],
+  ["TotalAlloc", "memstats_alloc_bytes_total"],
+  ["Sys", "memstats_sys_bytes"],
+  ["Lookups", "memstats_lookups_total"],
+  ["Mallocs", "memstats_mallocs_total"],
+  ["Frees", "memstats_frees_total"],
+  ["HeapAlloc", "memstats_heap_alloc_bytes"],
+  ["HeapSys", "memstats_heap_sys_bytes"],
+  ["HeapIdle", "memstats_heap_idle_bytes"],
+  ["HeapInuse", "memstats_heap_inuse_bytes"],
+  ["HeapReleased", "memstats_heap_released_bytes"],
+  ["HeapObjects", "memstats_heap_objects"],
+  ["StackInuse", "memstats_stack_inuse_bytes"],
+  ["StackSys", "memstats_stack_sys_bytes"],
+  ["MSpanInuse", "memstats_mspan_inuse_bytes"],
+  ["MSpanSys", "memstats_mspan_sys_bytes"],
+  ["MCacheInuse", "memstats_mcache_inuse_bytes"],
+  ["MCacheSys", "memstats_mcache_sys_bytes"],
+  ["BuckHashSys", "memstats_buck_hash_sys_bytes"],
+  ["GCSys", "memstats_gc_sys_bytes"],
+  ["OtherSys", "memstats_other_sys_bytes"],
+  ["NextGC", "memstats_next_gc_bytes"],
+];
 
 /** Goroutines as runtime.NumGoroutine counts them, without the runtime's own, by the runtime's word for what they do. */
 function countByState(reader: GoroutineReader): ReadonlyMap<string, number> {

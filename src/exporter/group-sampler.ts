@@ -3,6 +3,11 @@ import { performance } from "node:perf_hooks";
 import type { ColumnGrouper } from "../proc/column-grouper.ts";
 import { Counter, counterCount, Gauge, type Group } from "../proc/group.ts";
 import type { ExitSource } from "../proc/sources/source.ts";
+import { readGoGroups } from "./go-groups.ts";
+import { type GoInsideProvider, GoLedger } from "./go-inside.ts";
+
+/** Milliseconds for looking into Go processes in a sample. */
+const goBudget = 200;
 
 /** A group in the time between two scans. */
 export interface GroupSample {
@@ -29,30 +34,39 @@ export class GroupSampler {
   private readonly exits: ExitSource | undefined;
   private readonly before = new Map<Group, Float64Array>();
   private takenAt = performance.now();
+  private readonly go: GoInsideProvider | undefined;
+  private readonly ledger = new GoLedger<Group>();
 
-  constructor(grouper: ColumnGrouper, exits: ExitSource | undefined) {
+  /** Without `go`, nothing inside Go processes is read. */
+  constructor(grouper: ColumnGrouper, exits: ExitSource | undefined, go: GoInsideProvider | undefined) {
     this.grouper = grouper;
     this.exits = exits;
+    this.go = go;
   }
 
   /** Scans and gives what happened since the last call, groups that use most CPU first. The first gives no rates. */
-  sample(): GroupSample[] {
+  async sample(): Promise<GroupSample[]> {
     const { exits } = this;
     this.grouper.update(exits && (() => exits.drain()));
     const now = performance.now();
     const seconds = Math.max(1e-3, (now - this.takenAt) / 1000);
     this.takenAt = now;
+    const inside = this.go && (await readGoGroups(this.grouper, this.go, "counts", goBudget, this.ledger));
     const samples: GroupSample[] = [];
     for (const group of this.grouper.groups) {
       const before = this.before.get(group) ?? new Float64Array(counterCount);
-      samples.push(sampleOf(group, before, seconds));
+      samples.push({ ...sampleOf(group, before, seconds), goroutines: inside?.get(group)?.goroutines });
       this.before.set(group, group.counters.slice());
     }
     return samples.sort((a, b) => b.cpus - a.cpus || b.residentBytes - a.residentBytes);
   }
 }
 
-function sampleOf({ name, labels, counters, gauges }: Group, before: Float64Array, seconds: number): GroupSample {
+function sampleOf(
+  { name, labels, counters, gauges }: Group,
+  before: Float64Array,
+  seconds: number,
+): Omit<GroupSample, "goroutines"> {
   const growth = (counter: number): number => counters[counter]! - before[counter]!;
   return {
     name,
@@ -67,6 +81,5 @@ function sampleOf({ name, labels, counters, gauges }: Group, before: Float64Arra
     openFiles: gauges[Gauge.openFiles]!,
     started: growth(Counter.started),
     exited: growth(Counter.exited),
-    goroutines: undefined,
   };
 }

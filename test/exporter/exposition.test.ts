@@ -127,6 +127,7 @@ describe("Go inside", () => {
         ["gc_cycles_total", cycles],
         ["memstats_alloc_bytes", 100],
       ]),
+      pauses: [],
     });
     const ledger = new GoLedger<string>();
     const one = { pid: 1, startTicks: 1, execMark: 0 };

@@ -9,6 +9,7 @@ import { parseRuleFile } from "../../exporter/config.ts";
 import { type Explanation, explain } from "../../exporter/explain.ts";
 import { parseLabels } from "../../exporter/exporter.ts";
 import { parseGoBool } from "../../exporter/flags.ts";
+import { GoReader } from "../../exporter/go-reader.ts";
 import { type GroupSample, GroupSampler } from "../../exporter/group-sampler.ts";
 import { RuleNamer } from "../../exporter/rules.ts";
 import { readBootTime } from "../../kernel/boot-time.ts";
@@ -101,21 +102,23 @@ async function watch(values: Values, namer: RuleNamer, sink: Sink, signal: Abort
       ? openBestSource(values.procfs).source
       : openSource(values.source as SourceName, values.procfs);
   const exits = values.procfs === "/proc" ? tryExits() : undefined;
+  const go = values.procfs === "/proc" ? new GoReader() : undefined;
   try {
-    const sampler = new GroupSampler(newGrouper(values, namer, source, exits), exits);
-    sampler.sample();
+    const sampler = new GroupSampler(newGrouper(values, namer, source, exits), exits, go);
+    await sampler.sample();
     const interval: Seconds = values.interval ?? 1;
     const count = values.interval === undefined ? 1 : (values.count ?? Number.POSITIVE_INFINITY);
     for (let i = 0; i < count && !signal.aborted; i++) {
       await delay(interval * 1000, undefined, { signal }).catch(() => {});
       if (signal.aborted && i > 0) break;
-      const samples = sampler.sample().filter((sample) => sample.processes > 0 || sample.exited > 0);
+      const samples = (await sampler.sample()).filter((sample) => sample.processes > 0 || sample.exited > 0);
       if (values.json) sink.write(`${JSON.stringify(samplesJson(samples, interval, source, exits))}\n`);
       else sink.write(samplesText(samples, values.interval !== undefined));
     }
   } finally {
     source.close();
     exits?.close();
+    go?.close();
   }
 }
 
