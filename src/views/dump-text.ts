@@ -53,6 +53,7 @@ class TextReader {
   private readonly builder: GoroutineSetBuilder;
   private block: Block | undefined;
   private grouped: Block | undefined;
+  private readonly seen = new Set<number>();
 
   constructor(builder: GoroutineSetBuilder) {
     this.builder = builder;
@@ -74,10 +75,13 @@ class TextReader {
   }
 
   end(): void {
-    const block = this.block ?? this.grouped;
+    const current = this.block;
+    const block = current ?? this.grouped;
     this.block = undefined;
     this.grouped = undefined;
-    if (!block) return;
+    // Goroutine 0 is a thread's scheduler stack; GOTRACEBACK=crash tells all goroutines again for each thread.
+    if (!block || (block === current && (block.facts.id === 0 || this.seen.has(block.facts.id)))) return;
+    if (block === current) this.seen.add(block.facts.id);
     const stack = this.builder.stack(block.frames);
     this.builder.add({ ...block.facts, stack, creator: block.creator, creatorId: block.creatorId });
   }
@@ -112,7 +116,7 @@ class TextReader {
     if (pending && at) {
       const place = this.builder.place(pending.name, at[1]!, Number(at[2]), pending.inlined);
       if (pending.created) block.creator = place;
-      else if (block.frames.length < MAX_FRAMES) block.frames.push(place);
+      else if (block.frames.length < MAX_FRAMES && !isWrapper(pending.name)) block.frames.push(place);
       block.pending = undefined;
       return;
     }
@@ -216,6 +220,11 @@ function functionLine(
   const open = trimmed.lastIndexOf("(");
   if (open <= 0 || !/^[\w/.]/.test(trimmed)) return undefined;
   return { name: trimmed.slice(0, open), created: false, inlined: trimmed.endsWith("(...)"), creatorId: 0 };
+}
+
+/** What SIGQUIT tracebacks show and others hide: where every stack ends, and the compiler's wrapper of a go statement. */
+function isWrapper(name: string): boolean {
+  return name === "runtime.goexit" || /\.gowrap\d+$/.test(name);
 }
 
 /** What the bracket of a header says first: a state's name (gStatusStrings) or else a wait reason. */

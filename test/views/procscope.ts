@@ -1,0 +1,16 @@
+/** Runs the built command line tool. */
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { packageRoot } from "../../src/base/package-root.ts";
+
+const path = join(packageRoot, "dist/src/cli/main.js");
+
+/** Its standard output; throws with its standard error where the exit status is not `status`. */
+export function procscope(words: readonly string[], status = 0): Buffer {
+  const result = spawnSync(process.execPath, [path, ...words], { maxBuffer: 1 << 28, timeout: 60_000 });
+  if (result.status !== status) {
+    throw new Error(`procscope ${words.join(" ")} ended with ${result.status}: ${result.stderr}${result.stdout}`);
+  }
+  return result.stdout;
+}
+procscope.path = path;
