@@ -19,6 +19,19 @@ export const commandTable: readonly CommandRow[] = [
     load: () => import("./commands/ps.ts"),
   },
   {
+    name: "summary",
+    aliases: ["s"],
+    summary: "list the goroutines of a Go process: state, what each waits for, which function",
+    group: "Go processes",
+    load: () => import("./commands/summary.ts"),
+  },
+  {
+    name: "dump",
+    summary: "print full stacks of all goroutines: runtime text, groups, pprof, folded, JSON",
+    group: "Go processes",
+    load: () => import("./commands/dump.ts"),
+  },
+  {
     name: "top",
     aliases: ["t"],
     summary: "watch the goroutines of a Go process, or all Go processes, on a full screen",
@@ -36,6 +49,12 @@ export const commandTable: readonly CommandRow[] = [
     summary: "write a dump of goroutines at the moment that a condition holds",
     group: "Go processes",
     load: () => import("./commands/watch.ts"),
+  },
+  {
+    name: "mem",
+    summary: "memory statistics of a Go process: every field of runtime.MemStats",
+    group: "Go processes",
+    load: () => import("./commands/mem.ts"),
   },
   {
     name: "mount",
