@@ -1,5 +1,5 @@
-import { tryRead } from "../base/memory-reader.ts";
-import type { Nanoseconds } from "../base/units.ts";
+import type { Address, Nanoseconds } from "../base/units.ts";
+import { debugSetting } from "../go/debug-settings.ts";
 import type { GoroutineReader } from "../go/goroutine-reader.ts";
 import { type GoroutineTable, goroutineStatus, scanBit } from "../go/goroutine-table.ts";
 import { LabelReader, type Labels } from "../go/labels.ts";
@@ -13,18 +13,19 @@ export class HeaderText {
   private readonly reader: GoroutineReader;
   private readonly now: Nanoseconds;
   private readonly labels: LabelReader;
-  private readonly showLabels: boolean;
+  /** GODEBUG=tracebacklabels as the program has it; looked up for the first goroutine that has labels. */
+  private showLabels: boolean | undefined;
   private readonly kept = new Map<number, Uint8Array>();
 
   constructor(reader: GoroutineReader, now: Nanoseconds) {
     this.reader = reader;
     this.now = now;
     this.labels = new LabelReader(reader.runtime);
-    this.showLabels = reader.rules.labels !== "none" && labelsAsked(reader);
+    if (reader.rules.labels === "none") this.showLabels = false;
   }
 
   write(out: ChunkWriter, table: GoroutineTable, row: number): void {
-    const labels = this.showLabels ? this.labels.read(table.labels[row]!) : undefined;
+    const labels = this.shownLabels(table.labels[row]!);
     const waited = table.waited(row, this.now);
     const minutes = waited < minute ? 0 : Math.floor(waited / minute);
     const locked = table.lockedThread[row] !== 0;
@@ -41,6 +42,15 @@ export class HeaderText {
       this.kept.set(key, bytes);
     }
     out.bytes(bytes);
+  }
+
+  private shownLabels(pointer: Address): Labels | undefined {
+    if (pointer === 0 || this.showLabels === false) return undefined;
+    if (this.showLabels === undefined) {
+      const setting = debugSetting(this.reader.runtime, "tracebacklabels");
+      this.showLabels = setting === undefined ? this.reader.rules.labelsByDefault : setting === 1;
+    }
+    return this.showLabels ? this.labels.read(pointer) : undefined;
   }
 
   private text(
@@ -61,15 +71,6 @@ export class HeaderText {
     if (this.reader.rules.labels === "inside") return `${text} labels:{${labelPairs(labels, quoted)}}]:\n`;
     return `${text}] {${labelPairs(labels, quotedIfNeeded)}}:\n`;
   }
-}
-
-/** GODEBUG=tracebacklabels as the program has it. */
-function labelsAsked(reader: GoroutineReader): boolean {
-  const { globals, layout, memory } = reader.runtime;
-  const debug = globals.get("debug");
-  const field = layout.field("debugVars", "tracebacklabels");
-  const value = debug === undefined || !field ? undefined : tryRead(memory, debug + field.offset, 4);
-  return value ? value.readInt32LE(0) === 1 : reader.rules.labelsByDefault;
 }
 
 function labelPairs(labels: Labels, quote: (text: string) => string): string {
