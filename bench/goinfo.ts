@@ -15,7 +15,6 @@ import {
   allCpus,
   buildClient,
   compare,
-  median,
   place,
   print,
   rounded,
@@ -126,7 +125,10 @@ async function delay(goroutines: number): Promise<void> {
   }
 }
 
-async function latencies(path: string, milliseconds: number): Promise<{ median: number; max: number; reads: number }> {
+async function latencies(
+  path: string,
+  milliseconds: number,
+): Promise<{ median: number; p99: number; max: number; reads: number }> {
   const times: number[] = [];
   for (const end = performance.now() + milliseconds; performance.now() < end; ) {
     const start = performance.now();
@@ -134,7 +136,10 @@ async function latencies(path: string, milliseconds: number): Promise<{ median: 
     times.push(performance.now() - start);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  return { median: rounded(median(times), 3), max: rounded(Math.max(...times), 3), reads: times.length };
+  times.sort((a, b) => a - b);
+  const at = (share: number): number =>
+    rounded(times[Math.min(times.length - 1, Math.floor(times.length * share))]!, 3);
+  return { median: at(0.5), p99: at(0.99), max: at(1), reads: times.length };
 }
 
 try {

@@ -122,7 +122,7 @@ describe("procscope mount --pid", { skip: skipReason }, () => {
       .split("\n")
       .map((line) => JSON.parse(line));
     assert.equal(header.pid, target.pid);
-    assert.equal(header.count, goroutines.length);
+    assert.equal(header.schema, "procscope/dump/1");
     assert.ok(goroutines.some(({ waitReason, frames }) => waitReason === "chan receive" && frames.length > 0));
     const counted = (text: string): number[] =>
       text
