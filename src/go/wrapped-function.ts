@@ -24,6 +24,36 @@ export function wrappedFunction(runtime: GoRuntime, code: CodeTable, entry: Addr
   return calledFunction(runtime, code, wrapper.entry, length);
 }
 
+/**
+ * The function with the go statement of a goroutine. The main goroutine is begun by assembly (runtime.rt0_go) by way of
+ * a wrapper between calling conventions since Go 1.17: then the place in the assembly.
+ */
+export function creatingFunction(runtime: GoRuntime, code: CodeTable, pc: Address): LogicalFrame | undefined {
+  const frame = code.creation(pc);
+  if (!frame?.wrapper) return frame;
+  for (const { pclntab } of runtime.modules)
+    for (const { name, entry, size } of pclntab.functions("runtime.rt0_go"))
+      if (name === "runtime.rt0_go" || name === "runtime.rt0_go.abi0")
+        return callOf(runtime, code, entry, Math.min(size, longestWrapper), frame.entry) ?? frame;
+  return frame;
+}
+
+/** The frame of the instruction that calls `callee`. */
+function callOf(
+  runtime: GoRuntime,
+  code: CodeTable,
+  start: Address,
+  length: number,
+  callee: Address,
+): LogicalFrame | undefined {
+  const bytes = tryRead(runtime.memory, start, length);
+  if (!bytes) return undefined;
+  for (let at = 0; at + 5 <= length; at++)
+    if (bytes[at] === callOpcode && start + at + 5 + bytes.readInt32LE(at + 1) === callee)
+      return code.creation(start + at + 5);
+  return undefined;
+}
+
 function calledFunction(runtime: GoRuntime, code: CodeTable, start: Address, length: number): LogicalFrame | undefined {
   const bytes = tryRead(runtime.memory, start, length);
   if (!bytes) return undefined;

@@ -8,6 +8,7 @@ import { monotonicNow } from "../go/snapshot.ts";
 import { sourceFrames } from "../go/source-frames.ts";
 import { startFunction } from "../go/start-function.ts";
 import { goThreads } from "../go/threads.ts";
+import { creatingFunction } from "../go/wrapped-function.ts";
 import { ChunkWriter } from "../profile/chunk-writer.ts";
 import { type DumpOptions, type DumpTally, eachPart } from "./dump.ts";
 import { stateOfStatus } from "./live-goroutines.ts";
@@ -82,7 +83,7 @@ class RecordWriter {
   }
 
   private createdBy(table: GoroutineTable, row: number): void {
-    const frame = this.reader.code.creation(table.creationPc[row]!);
+    const frame = creatingFunction(this.reader.runtime, this.reader.code, table.creationPc[row]!);
     if (!frame) return;
     const parent = table.parentId[row]! === 0 ? undefined : table.parentId[row];
     const { function: name, file, line } = frame;

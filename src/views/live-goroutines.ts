@@ -5,6 +5,7 @@ import { LabelReader, type Labels } from "../go/labels.ts";
 import { type GoroutineSnapshot, noStack } from "../go/snapshot.ts";
 import { sourceFrames } from "../go/source-frames.ts";
 import { startFunction } from "../go/start-function.ts";
+import { creatingFunction } from "../go/wrapped-function.ts";
 import {
   type GoroutineSource,
   type GoroutineState,
@@ -34,6 +35,7 @@ export class LiveGoroutines implements GoroutineSource {
   private readonly labelReader: LabelReader;
   private readonly frameLists = new Map<number, readonly LogicalFrame[]>();
   private readonly starts = new Map<number, Place>();
+  private readonly creators = new Map<number, Place>();
   private readonly currents = new Map<number, Place>();
 
   constructor(snapshot: GoroutineSnapshot) {
@@ -123,7 +125,14 @@ export class LiveGoroutines implements GoroutineSource {
   }
 
   creator(row: number): Place {
-    return this.snapshot.reader.code.creation(this.snapshot.table.creationPc[this.tableRow(row)]!) ?? unknownPlace;
+    const { reader, table } = this.snapshot;
+    const pc = table.creationPc[this.tableRow(row)]!;
+    let place = this.creators.get(pc);
+    if (place === undefined) {
+      place = creatingFunction(reader.runtime, reader.code, pc) ?? unknownPlace;
+      this.creators.set(pc, place);
+    }
+    return place;
   }
 
   creatorId(row: number): number {
