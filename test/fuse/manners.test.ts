@@ -160,15 +160,14 @@ describe("a mounted tree", { skip: skipReason }, () => {
   test("a slow file does not hold up a quick one", () => {
     const busy = spawn("cat", [served.path("late/busy")], { stdio: "ignore" });
     try {
-      let slowest = 0;
+      // It takes a second of CPU; a thread that they share would let no read through before its end.
+      let reads = 0;
       const end = performance.now() + 900;
       while (performance.now() < end) {
-        const start = performance.now();
         readFileSync(served.path("mem/heap"));
-        slowest = Math.max(slowest, performance.now() - start);
+        if (performance.now() < end) reads++;
       }
-      // Generous for a machine that others use too; a shared thread would show the full second.
-      assert.ok(slowest < 500, `the slowest read took ${slowest} ms`);
+      assert.ok(reads >= 3, `${reads} reads meanwhile`);
     } finally {
       busy.kill();
     }
