@@ -8,6 +8,7 @@ import { errnoOf, ProcscopeError } from "../base/errors.ts";
 import type { MemoryReader, RangeBuffer } from "../base/memory-reader.ts";
 import type { Address, Bytes, Pid } from "../base/units.ts";
 import { addressOf, errnoName, ffiAvailable, lastErrno, libcFunction } from "./ffi.ts";
+import { kernelThreadFlag, readProcStat } from "./proc-stat.ts";
 import { accessError } from "./process-access.ts";
 
 export interface ProcessMemory extends MemoryReader, Disposable {
@@ -254,6 +255,23 @@ function byAddress(addresses: Float64Array, count: number): Uint32Array {
   return sorted ? order : order.sort((a, b) => addresses[a]! - addresses[b]!);
 }
 
+/** The kernel says ESRCH also of what has a pid and no memory: kernel threads, and zombies. */
 function gone(pid: Pid): ProcscopeError {
+  const stat = statOf(pid);
+  if (stat && stat.flags & kernelThreadFlag)
+    return new ProcscopeError("UNSUPPORTED_TARGET", `process ${pid} is a kernel thread: it has no memory of its own`);
+  if (stat?.state === zombieState)
+    return new ProcscopeError("NO_PROCESS", `process ${pid} is a zombie: it exited, and its parent has not noticed`);
   return new ProcscopeError("NO_PROCESS", `no process ${pid}, or it exited`);
+}
+
+/** "Z" of /proc/PID/stat. */
+const zombieState = 90;
+
+function statOf(pid: Pid): ReturnType<typeof readProcStat> | undefined {
+  try {
+    return readProcStat(pid);
+  } catch {
+    return undefined;
+  }
 }
