@@ -1,6 +1,6 @@
 /**
- * What blocked goroutines wait for, by the runtime's own records: g.waiting for channels and select (every version) and
- * for semaphores and condition variables (Go 1.26 and later); before, runtime.semtable for semaphores.
+ * What blocked goroutines wait for, by the runtime's own records: g.waiting leads to them for channels and select (every
+ * version) and for semaphores and condition variables (Go 1.26 and later); before, the stack does for semaphores.
  *
  * Mirrors runtime/chan.go, runtime/select.go, runtime/sema.go and the layouts of package sync, which did not change in
  * what is used here since Go 1.9.
@@ -31,15 +31,10 @@ export interface WaitEntry extends WaitTarget {
 const mostCases = 1 << 16;
 /** Entries of one snapshot; a hostile target's list is cut here. */
 const mostEntries = 1 << 22;
-/** semTabSize, and the size of an entry: a cache line (cpu.CacheLinePadSize on amd64). */
-const semaTableEntries = 251;
-const cacheLine: Bytes = 64;
 const batch = 8192;
 
 interface SudogLayout {
   readonly g: number;
-  readonly left: number;
-  readonly right: number;
   readonly element: number;
   readonly waitLink: number;
   readonly channel: number;
@@ -88,16 +83,22 @@ export function readWaits(
   if (!sudog || waiting === undefined) return new Waits(entries);
   const blocked = Array.from(rows).filter((row) => table.state(row) === goroutineStatus.waiting);
   const heads = readWords(runtime, blocked, (row) => table.address[row]! + waiting);
-  const semaphores = new SemaphoreTable(runtime, sudog);
   let budget = mostEntries;
+  const unrecorded: number[] = [];
   for (let i = 0; i < blocked.length && budget > 0; i++) {
     const row = blocked[i]!;
     const reason = reasonOf(row);
     if (!mayWait(reason)) continue;
-    const g = table.address[row]!;
-    const list = heads[i] === 0 ? semaphores.of(g, reason) : walk(runtime, sudog, heads[i]!, g, reason);
-    budget -= list.length;
-    if (list.length > 0) entries.set(row, list);
+    if (heads[i] === 0) unrecorded.push(row);
+    else {
+      const list = walk(runtime, sudog, heads[i]!, table.address[row]!, reason);
+      budget -= list.length;
+      if (list.length > 0) entries.set(row, list);
+    }
+  }
+  for (const [row, record] of new StackRecords(runtime, sudog).find(table, unrecorded)) {
+    const target = syncObject(u64(record, sudog.element), reasonOf(row));
+    entries.set(row, [{ ...target, record: u64(record, sudog.length) }]);
   }
   return new Waits(entries);
 }
@@ -158,48 +159,85 @@ function readWords(runtime: GoRuntime, rows: readonly number[], addressOf: (row:
   return result;
 }
 
-/** runtime.semtable: a hash table of trees of addresses, with a list of waiters at each; read when first asked for. */
-class SemaphoreTable {
+/**
+ * The records of goroutines that g.waiting does not lead to (semaphores before Go 1.26), from their stacks:
+ * runtime.semacquire1 uses its sudog again after it was woken, and no register survives the wait, so its address lies
+ * in that function's frame. A record that names the goroutine and a word cannot be mistaken for anything else.
+ */
+class StackRecords {
   private readonly runtime: GoRuntime;
   private readonly sudog: SudogLayout;
-  private byGoroutine: Map<Address, { readonly word: Address; readonly record: Address }> | undefined;
+  private readonly buffer = newRangeBuffer();
 
   constructor(runtime: GoRuntime, sudog: SudogLayout) {
     this.runtime = runtime;
     this.sudog = sudog;
   }
 
-  of(g: Address, reason: string): WaitEntry[] {
-    this.byGoroutine ??= this.read();
-    const found = this.byGoroutine.get(g);
-    return found ? [{ ...syncObject(found.word, reason), record: found.record }] : [];
-  }
-
-  private read(): Map<Address, { word: Address; record: Address }> {
-    const found = new Map<Address, { word: Address; record: Address }>();
-    const { runtime } = this;
-    const start = runtime.globals.get("semtable");
-    const treap = runtime.layout.field("semaRoot", "treap")?.offset;
-    const table = start === undefined ? undefined : tryRead(runtime.memory, start, semaTableEntries * cacheLine);
-    if (!table || treap === undefined) return found;
-    for (let i = 0; i < semaTableEntries; i++) this.tree(u64(table, i * cacheLine + treap), found);
+  /** By row, where one was found. */
+  find(table: GoroutineTable, rows: readonly number[]): Map<number, Buffer> {
+    const found = new Map<number, Buffer>();
+    for (let first = 0; first < rows.length; first += batch) {
+      this.part(table, rows.slice(first, first + batch), found);
+    }
     return found;
   }
 
-  private tree(root: Address, found: Map<Address, { word: Address; record: Address }>): void {
-    const { sudog, runtime } = this;
-    const seen = new Set<Address>();
-    const todo = [root];
-    while (todo.length > 0 && seen.size < mostEntries) {
-      const at = todo.pop()!;
-      if (at === 0 || seen.has(at)) continue;
-      seen.add(at);
-      const record = tryRead(runtime.memory, at, sudog.length);
-      if (!record) continue;
-      found.set(u64(record, sudog.g), { word: u64(record, sudog.element), record: at });
-      todo.push(u64(record, sudog.left), u64(record, sudog.right), u64(record, sudog.waitLink));
+  private part(table: GoroutineTable, rows: readonly number[], found: Map<number, Buffer>): void {
+    const stacks = this.read(
+      rows.map((row) => table.sp[row]!),
+      rows.map((row) => Math.max(0, Math.min(searchedBytes, table.stackHigh[row]! - table.sp[row]!))),
+    );
+    const owners: number[] = [];
+    const candidates: Address[] = [];
+    stacks.forEach((stack, i) => {
+      const row = rows[i]!;
+      for (const word of pointersIn(stack)) {
+        if (word >= table.stackLow[row]! && word < table.stackHigh[row]!) continue;
+        owners.push(row);
+        candidates.push(word);
+      }
+    });
+    for (let first = 0; first < candidates.length; first += batch) {
+      const some = candidates.slice(first, first + batch);
+      this.read(some, new Array<number>(some.length).fill(this.sudog.length)).forEach((record, i) => {
+        const row = owners[first + i]!;
+        if (record && u64(record, this.sudog.g) === table.address[row] && u64(record, this.sudog.element) !== 0) {
+          found.set(row, withAddress(record, some[i]!));
+        }
+      });
     }
   }
+
+  /** Copies; undefined where a range could not be read. */
+  private read(addresses: readonly Address[], lengths: readonly Bytes[]): (Buffer | undefined)[] {
+    const { buffer, runtime } = this;
+    runtime.memory.readRanges(Float64Array.from(addresses), Uint32Array.from(lengths), addresses.length, buffer);
+    return lengths.map((length, i) => {
+      const offset = buffer.offsets[i]!;
+      return offset < 0 ? undefined : Buffer.from(buffer.data.subarray(offset, offset + length));
+    });
+  }
+}
+
+/** How far from a parked goroutine's stack pointer the frame of semacquire1 ends: gopark's and its own frame. */
+const searchedBytes: Bytes = 512;
+
+/** Aligned words that may be addresses in user space. */
+function pointersIn(stack: Buffer | undefined): Set<Address> {
+  const found = new Set<Address>();
+  for (let at = 0; stack && at + 8 <= stack.length; at += 8) {
+    const word = u64(stack, at);
+    if (word > 0xffff && word < 2 ** 47 && word % 8 === 0) found.add(word);
+  }
+  return found;
+}
+
+/** The record with its own address behind it. */
+function withAddress(record: Buffer, address: Address): Buffer {
+  const tail = Buffer.alloc(8);
+  tail.writeBigUInt64LE(BigInt(address));
+  return Buffer.concat([record, tail]);
 }
 
 function sudogLayout(layout: Layout): SudogLayout | undefined {
@@ -207,16 +245,12 @@ function sudogLayout(layout: Layout): SudogLayout | undefined {
     paths.map((path) => layout.field("sudog", path)?.offset).find((found) => found !== undefined);
   const fields = {
     g: offset("g"),
-    left: offset("prev"),
-    right: offset("next"),
     // A pair of words since Go 1.26, of which vu is always right (runtime/maybe traceable).
     element: offset("elem.vu", "elem"),
     waitLink: offset("waitlink"),
     channel: offset("c.vu", "c"),
   };
-  const { g, left, right, element, waitLink, channel } = fields;
-  if (g === undefined || left === undefined || right === undefined) return undefined;
-  if (element === undefined || waitLink === undefined || channel === undefined) return undefined;
-  const length = Math.max(g, left, right, element, waitLink, channel) + 8;
-  return { g, left, right, element, waitLink, channel, length };
+  const { g, element, waitLink, channel } = fields;
+  if (g === undefined || element === undefined || waitLink === undefined || channel === undefined) return undefined;
+  return { g, element, waitLink, channel, length: Math.max(g, element, waitLink, channel) + 8 };
 }

@@ -25,7 +25,7 @@ export function sendDatagram(path: string, data: Buffer): void {
   );
   const sendto = libcFunction<
     (fd: number, data: Buffer, length: number, flags: number, address: Buffer, size: number) => number
-  >("ssize_t sendto(int fd, void *data, size_t length, int flags, void *address, uint32_t size)");
+  >("long sendto(int fd, void *data, unsigned long length, int flags, void *address, unsigned int size)");
   const close = libcFunction<(fd: number) => number>("int close(int fd)");
   const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) throw new ProcscopeError("IO", `no socket: ${errnoName(lastErrno())}`);

@@ -145,20 +145,17 @@ function finder(source: GoroutineSource, by: GroupBy, options: GroupOptions): Fi
 }
 
 /**
- * By go statement. What no go statement started is the program's first goroutine, which texts show without a creator
- * and memory with the runtime's entry; grouped dumps tell no creator at all: there the start function must do.
+ * By go statement. None started the first goroutine: texts show it without a creator, memory with the runtime's entry.
+ * Grouped dumps tell no creator at all: there the start function must do.
  */
 function creators(source: GoroutineSource): Finder {
-  const none = (place: Place): boolean => place.function === "" || place.function === "runtime.rt0_go";
+  const none = (row: number): boolean => source.creator(row).function === "";
   return {
-    token: (row) => (none(source.creator(row)) && source.id(row) === 0 ? source.start(row) : source.creator(row)),
+    token: (row) => (source.id(row) === 1 ? "first" : none(row) ? source.start(row) : source.creator(row)),
     make: (row) => {
-      const creator = source.creator(row);
-      if (!none(creator)) return { key: placeKey(creator), place: creator, name: "" };
-      const start = source.start(row);
-      return source.id(row) === 0
-        ? { key: placeKey(start), place: start, name: "" }
-        : { key: "", place: undefined, name: "the program's first goroutine" };
+      if (source.id(row) === 1) return { key: "", place: undefined, name: "the program's first goroutine" };
+      const place = none(row) ? source.start(row) : source.creator(row);
+      return { key: placeKey(place), place, name: "" };
     },
   };
 }

@@ -41,23 +41,26 @@ export class Resources {
   private readonly source: LiveGoroutines;
   private readonly kinds = new Map<Address, WaitKind>();
   private readonly known = new Map<Address, Resource>();
-  private readonly rowOf = new Map<number, number>();
+  /** From rows of the table to rows of the source. */
+  private readonly rowOf: ReadonlyMap<number, number>;
   private readonly names = new Map<number, { readonly key: string; readonly name: string }>();
 
   /** Reads what the goroutines of a snapshot wait for; costs a read of each waiting goroutine's record. */
   static read(source: LiveGoroutines): Resources {
     const { reader, table, rows } = source.snapshot;
-    const waits = readWaits(reader.runtime, table, rows, (row) => reader.statusWord(table, row));
-    return new Resources(reader.runtime, source, waits);
+    const rowOf = new Map(Array.from(rows, (tableRow, row) => [tableRow, row]));
+    const reasonOf = (tableRow: number): string => {
+      const reason = reader.statusWord(table, tableRow);
+      return reason === "semacquire" ? (lockCall(source, rowOf.get(tableRow)!) ?? reason) : reason;
+    };
+    return new Resources(source, readWaits(reader.runtime, table, rows, reasonOf), rowOf);
   }
 
-  private constructor(runtime: GoRuntime, source: LiveGoroutines, waits: Waits) {
-    this.runtime = runtime;
+  private constructor(source: LiveGoroutines, waits: Waits, rowOf: ReadonlyMap<number, number>) {
+    this.runtime = source.snapshot.reader.runtime;
     this.source = source;
     this.waits = waits;
-    source.snapshot.rows.forEach((tableRow, row) => {
-      this.rowOf.set(tableRow, row);
-    });
+    this.rowOf = rowOf;
     for (const list of waits.entries.values()) for (const { address, kind } of list) this.kinds.set(address, kind);
   }
 
@@ -105,6 +108,20 @@ export class Resources {
     }
     return resource;
   }
+}
+
+/**
+ * Which lock a goroutine is in where the runtime says only "semacquire" (locks before Go 1.20, WaitGroup before 1.25),
+ * in the words of newer versions; undefined where its stack was not read or tells nothing.
+ */
+function lockCall(source: LiveGoroutines, row: number): string | undefined {
+  for (const frame of source.frames(row)) {
+    const call = /^(?:internal\/)?sync\.\(\*(Mutex|RWMutex|WaitGroup)\)\.(Lock|lockSlow|RLock|Wait)/.exec(
+      frame.function,
+    );
+    if (call) return `sync.${call[1]}.${call[2] === "lockSlow" ? "Lock" : call[2]}`;
+  }
+  return undefined;
 }
 
 /** Waits that can never end by themselves, which the reason alone tells. */

@@ -9,7 +9,8 @@
 //	work               how much work was done so far (WORK=1 in the environment): for throughput
 //	exit               ends the program
 //
-// Environment: HEALTHY (goroutines, default 100), LEAK_EVERY (a duration; none by default), WORK.
+// Environment: HEALTHY (goroutines, default 100), LEAK_EVERY (a duration; none by default), WORK, STAY (not to end with
+// standard input).
 package main
 
 import (
@@ -143,6 +144,9 @@ func main() {
 	scanner := bufio.NewScanner(os.Stdin)
 	for scanner.Scan() {
 		request(strings.Fields(scanner.Text()))
+	}
+	if os.Getenv("STAY") != "" {
+		time.Sleep(time.Hour)
 	}
 }
 

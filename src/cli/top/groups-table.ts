@@ -95,7 +95,8 @@ export function sortRows(rows: GroupRow[], order: SortOrder, marked: boolean): G
 
 /** Whether a grouping can be made only where whole stacks were read. */
 export function needsStacks(by: GroupBy): boolean {
-  return by.kind === "current" || by.kind === "stack";
+  // What a goroutine of an older Go waits for is told by its stack.
+  return by.kind === "current" || by.kind === "stack" || by.kind === "resource";
 }
 
 /** As `--group` takes it. */

@@ -28,7 +28,7 @@ const mostNamed = 20;
 
 /** What one goroutine waits for and who else waits there, as lines under its stack. */
 export function waitLines(live: Live, id: number): readonly string[] {
-  const source = live.snapshot(false);
+  const source = live.snapshot(true);
   const row = rowOf(source, id);
   if (row < 0) return [];
   const resources = Resources.read(source);

@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { GoroutineReader } from "../../src/go/goroutine-reader.ts";
+import { GoProcess } from "../../src/go/process.ts";
+import { takeSnapshot } from "../../src/go/snapshot.ts";
+import { LiveGoroutines } from "../../src/views/live-goroutines.ts";
+import { hex, Resources, resourceText } from "../../src/views/resources.ts";
+import { build, GoTarget, type Mode } from "../support/go-target.ts";
+
+/** What waits where in targets/waits: by name, kind, how many wait, the state as told. */
+const expected: readonly (readonly [name: string, kind: string, waiters: number, state: RegExp])[] = [
+  ["unbuffered", "channel", 3, /^chan int at .*, 8 bytes each, unbuffered$/],
+  ["buffered", "channel", 2, /^chan main\.record at .*, 24 bytes each, 0 of 8$/],
+  ["full", "channel", 1, /^chan uint8 at .*, 1 bytes each, 2 of 2$/],
+  ["forgotten", "channel", 1, /^chan int at .*, 0 of 3$/],
+  ["first", "Mutex", 1, /, locked$/],
+  ["second", "Mutex", 1, /, locked$/],
+  ["held", "Mutex", 3, /, locked/],
+  ["readers", "RWMutex", 1, /, 1 readers, a writer holds it or waits$/],
+  ["writer", "RWMutex", 1, /a writer holds it or waits$/],
+  ["group", "WaitGroup", 1, /, counter 3$/],
+];
+
+const cells: readonly (readonly [version: string | undefined, mode: Mode])[] = [
+  [undefined, "plain"],
+  [undefined, "pie-strip"],
+  ["1.25.14", "strip"],
+  ["1.21.13", "strip"],
+  ["1.18.10", "pie"],
+  ["1.16.15", "strip"],
+];
+
+for (const [version, mode] of cells) {
+  test(`addresses, kinds, waiters and states: ${version ?? "the newest"} ${mode}`, async () => {
+    const path = await build(version, mode, "waits");
+    await using target = await GoTarget.start(path);
+    const truth = new Map(
+      (await target.ask("addresses"))
+        .toString()
+        .split("\n")
+        .map((line) => line.split(" ") as [string, string]),
+    );
+    using process = GoProcess.attach(target.pid);
+    const source = new LiveGoroutines(takeSnapshot(new GoroutineReader(process.runtime), { stacks: true }));
+    const resources = Resources.read(source);
+    const told = new Map(resources.all().map((resource) => [hex(resource.address), resource]));
+    for (const [name, kind, waiters, state] of expected) {
+      const resource = told.get(truth.get(name)!);
+      assert.ok(resource, `${name} at ${truth.get(name)} is not among ${[...told.keys()]}`);
+      assert.equal(resource.kind, kind, name);
+      assert.equal(resource.waiters.length, waiters, name);
+      assert.match(resourceText(resource), state, name);
+    }
+    // The runtime records condition variables since Go 1.26.
+    const condition = told.get(truth.get("condition")!);
+    if (process.runtime.version.minor >= 26) assert.equal(condition?.kind, "Cond");
+    else assert.equal(condition, undefined);
+    for (let row = 0; row < source.count; row++) {
+      if (source.reason(row) === "select") assert.equal(resources.of(row).length, 2);
+      if (source.reason(row) === "chan receive (nil chan)") assert.equal(resources.group(row)?.name, "a nil channel");
+      if (source.reason(row) === "sleep") assert.equal(resources.group(row), undefined);
+    }
+  });
+}
