@@ -1,6 +1,7 @@
 /** Debian packages that the tests use; test/setup/setup.ts installs what is missing, as root. */
 export const packages: readonly { command: string; package: string; why: string }[] = [
   { command: "fusermount3", package: "fuse3", why: "test/fuse mounts as a user other than root" },
+  { command: "tmux", package: "tmux", why: "test/top shows its screens in a real terminal" },
   { command: "chromium", package: "chromium", why: "test/profile opens the flame graph page in a real browser" },
   { command: "pdftoppm", package: "poppler-utils", why: "test/profile reads the call graph's PDF back" },
   {
