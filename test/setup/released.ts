@@ -56,11 +56,6 @@ const debianRows: readonly DebianRow[] = [
     ["--web.listen-address=127.0.0.1:0", "--storage.tsdb.path=prometheus-data", "--config.file=prometheus.yml"],
   ],
   ["prometheus-node-exporter", "prometheus-node-exporter", ["--web.listen-address=127.0.0.1:0"]],
-  [
-    "prometheus-process-exporter",
-    "prometheus-process-exporter",
-    ["-web.listen-address=127.0.0.1:0", "-procnames=init"],
-  ],
   ["prometheus-pushgateway", "prometheus-pushgateway", ["--web.listen-address=127.0.0.1:0"]],
   [
     "prometheus-blackbox-exporter",
