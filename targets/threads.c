@@ -1,6 +1,6 @@
 /*
- * Burns CPU on a number of threads, half of them started late, each in a chain of functions of known names.
- * threads THREADS SECONDS LATE_MS; prints "ready" when the first ones run.
+ * Burns CPU on a number of threads, half of them started late, each in a chain of functions of known names and each for
+ * SECONDS of its own CPU time. threads THREADS SECONDS LATE_MS; prints "ready" when the first ones run.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 static volatile unsigned long sink;
-static double until;
+static double share;
 
-static double now(void) {
+static double used(void) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return t.tv_sec + t.tv_nsec / 1e9;
 }
 
@@ -30,7 +30,7 @@ __attribute__((noinline)) void spin_middle(void) {
 
 __attribute__((noinline)) void *spin_root(void *late) {
   (void)late;
-  while (now() < until) spin_middle();
+  while (used() < share) spin_middle();
   return 0;
 }
 
@@ -42,12 +42,11 @@ __attribute__((noinline)) void *late_root(void *late) {
 
 int main(int argc, char **argv) {
   int threads = argc > 1 ? atoi(argv[1]) : 2;
-  double seconds = argc > 2 ? atof(argv[2]) : 2;
   int late_ms = argc > 3 ? atoi(argv[3]) : 300;
   pthread_t ids[256];
   int n = 0;
   if (threads > 256) threads = 256;
-  until = now() + seconds;
+  share = argc > 2 ? atof(argv[2]) : 1;
   for (; n < threads / 2; n++) pthread_create(&ids[n], 0, spin_root, 0);
   puts("ready");
   fflush(stdout);

@@ -5,6 +5,7 @@
  * callback: some milliseconds later as a rule, but an idle CPU can keep it for many seconds.
  */
 import { closeSync } from "node:fs";
+import { cpus } from "node:os";
 import { performance } from "node:perf_hooks";
 import type { Bytes } from "../base/units.ts";
 import { attachTracing, bpfAttach, createCounterMap, createRingBufferMap, loadProgram, missedRuns } from "./bpf.ts";
@@ -63,8 +64,11 @@ const signalCounters = ["sum_sched_runtime", ...taskCounters.slice(1)];
 /** Bytes of a command line that are kept. */
 const mostArguments: Bytes = 256;
 const execSize = exitEvent.arguments + mostArguments;
-/** Room for some 2,600 processes that start and end between two reads. It counts twice in our resident size. */
-const ringBytes: Bytes = 2 << 20;
+/**
+ * Room for some 650 processes a CPU that start and end between two reads, in a power of two. It counts twice in our
+ * resident size, being mapped twice in a row.
+ */
+const ringBytes: Bytes = 2 ** Math.ceil(Math.log2(Math.min(32, Math.max(2, cpus().length)) * (512 << 10)));
 
 /** How often skipped runs are looked up, in ms. */
 const missedInterval = 10_000;

@@ -61,7 +61,7 @@ function refused(pid: Pid, what: string, errno: string): ProcscopeError {
   } else if (!rights.capable && pid < 0) {
     reasons.push(`kernel.perf_event_paranoid is ${rights.paranoid}: sysctl kernel.perf_event_paranoid=0, or ${grant}`);
   } else if (!rights.capable) {
-    reasons.push(`run as the process's user, or ${grant}`);
+    reasons.push(`run as the process's user, or ${grant}; CAP_SYS_PTRACE is enough without kernel frames`);
   }
   return new ProcscopeError("PERMISSION", `${what} are not allowed (${errno})`, {
     hint: reasons.length > 0 ? reasons.join("; ") : grant,

@@ -51,7 +51,7 @@ async function tally(
     const cpuBefore = cpuOf(child.pid!);
     let cpu = 0;
     const result: Tally = { samples: 0, stacks: new Map(), tids: new Set(), registersRight: 0, lost: 0 };
-    for (let i = 0; i < 100 && child.exitCode === null; i++) {
+    for (let i = 0; i < 1500 && child.exitCode === null; i++) {
       await sleep(40);
       cpu = Math.max(cpu, cpuOf(child.pid!));
       add(session.drain(), result, name);
@@ -95,14 +95,14 @@ function cpuOf(pid: number): number {
 describe("perf events", asRoot, () => {
   for (const mode of ["inherit", "per-thread", "system"] as PerfMode[]) {
     test(`${mode}: call chains, registers and late threads of a C program`, async () => {
-      const got = await tally({ mode, frequency: 499, registers: x86Registers, stackBytes: 64 }, ["4", "1.5", "300"]);
+      const got = await tally({ mode, frequency: 499, registers: x86Registers, stackBytes: 64 }, ["4", "0.5", "100"]);
       assert.equal(got.session.mode, mode);
       assert.equal(got.lost, 0, "lost");
       assert.equal(got.session.batch.malformed, 0, "malformed");
       const early = got.stacks.get("spin_leaf < spin_middle < spin_root") ?? 0;
       const late = got.stacks.get("spin_leaf < spin_middle < spin_root < late_root") ?? 0;
       assert.ok(
-        early > 50 && late > 50,
+        early > got.samples * 0.25 && late > got.samples * 0.25,
         `early ${early} late ${late} of ${got.samples}: ${[...got.stacks].join("; ")}`,
       );
       assert.ok(got.tids.size >= 4, `${got.tids.size} threads sampled`);
@@ -118,10 +118,11 @@ describe("perf events", asRoot, () => {
 
   test("the sampled stack bytes hold the return address of the frame", async () => {
     const binary = cTarget("threads");
-    const child = await startReady(binary, ["2", "1", "0"]);
+    const child = await startReady(binary, ["2", "5", "0"]);
     try {
       const session = PerfSession.open({ pid: child.pid!, frequency: 199, registers: x86Registers, stackBytes: 256 });
-      await sleep(600);
+      const before = cpuOf(child.pid!);
+      for (let i = 0; i < 600 && cpuOf(child.pid!) < before + 0.6; i++) await sleep(50);
       const batch = session.stop();
       let held = 0;
       for (let i = 0; i < batch.count; i++) {
@@ -143,11 +144,11 @@ describe("perf events", asRoot, () => {
 
   test("changes are told: comm, new mappings, forks and exits of threads", async () => {
     const binary = cTarget("threads");
-    const child = await startReady(binary, ["4", "0.8", "300"]);
+    const child = await startReady(binary, ["4", "0.3", "100"]);
     try {
       const session = PerfSession.open({ pid: child.pid!, frequency: 99 });
       const kinds = new Set<string>();
-      for (let i = 0; i < 20 && child.exitCode === null; i++) {
+      for (let i = 0; i < 500 && child.exitCode === null; i++) {
         await sleep(60);
         for (const change of session.drain().changes) {
           kinds.add(change.kind);
@@ -195,7 +196,7 @@ describe("perf events without rights", asRoot, () => {
   test("the own process is sampled without kernel frames", () => {
     const out = runAsNobody(`${prelude}
       const s = PerfSession.open({ pid: process.pid, frequency: 499 });
-      const end = Date.now() + 400; while (Date.now() < end);
+      const used = () => process.cpuUsage().user; const end = used() + 400_000; while (used() < end);
       const b = s.stop(); let kernel = 0; for (let i = 0; i < b.frameStart[b.count]; i++) if (b.frames[i] < 0) kernel++;
       console.log(JSON.stringify({ count: b.count, kernel, has: s.kernel, notes: s.notes }));`);
     const got = JSON.parse(out) as { count: number; kernel: number; has: boolean; notes: string[] };
@@ -213,5 +214,12 @@ describe("perf events without rights", asRoot, () => {
     assert.match(other!.hint, /process's user.*CAP_PERFMON/);
     assert.equal(system!.code, "PERMISSION");
     assert.match(system!.hint, /perf_event_paranoid=0/);
+  });
+
+  test("CAP_PERFMON opens other users' processes with kernel frames, CAP_SYS_PTRACE without", () => {
+    const script = `${prelude}
+      const s = PerfSession.open({ pid: ${process.pid} }); console.log(s.kernel); s.close();`;
+    assert.equal(runAsNobody(script, ["perfmon"]).trim(), "true");
+    assert.equal(runAsNobody(script, ["sys_ptrace"]).trim(), "false");
   });
 });

@@ -96,18 +96,20 @@ describe("perf maps", () => {
     const script = "function burnHere(n){let s=0;for(let i=0;i<n;i++)s+=Math.sqrt(i);return s} for(;;)burnHere(1e6)";
     const child = spawn(process.execPath, ["--perf-basic-prof", "-e", script], { stdio: "ignore", cwd: "/tmp" });
     try {
-      await sleep(700);
+      const path = `/tmp/perf-${child.pid}.map`;
+      const written = (): boolean => existsSync(path) && readFileSync(path, "utf8").includes("burnHere");
+      for (let i = 0; i < 200 && !written(); i++) await sleep(50);
       const map = PerfMap.read(child.pid!);
       assert.ok(map && map.count > 100 && map.note === "", `${map?.count} names`);
       const session = PerfSession.open({ pid: child.pid!, frequency: 499, kernel: false });
-      await sleep(300);
+      await sleep(1000);
       const batch = session.stop();
       let named = 0;
       for (let i = 0; i < batch.count; i++) {
         const user = [...batch.frames.subarray(batch.userStart[i]!, batch.frameStart[i + 1]!)];
         if (user.some((address) => map.lookup(address)?.includes("burnHere"))) named++;
       }
-      assert.ok(named > batch.count / 2, `${named} of ${batch.count} samples are in burnHere`);
+      assert.ok(batch.count > 0 && named > batch.count / 2, `${named} of ${batch.count} samples are in burnHere`);
     } finally {
       await endProcess(child);
       rmSync(`/tmp/perf-${child.pid}.map`, { force: true });

@@ -31,24 +31,26 @@ export async function endProcess(child: ChildProcess): Promise<void> {
   await once(child, "exit");
 }
 
-/** Runs an ES module's text in a Node process of user 65534 without capabilities; returns what it printed. */
-export function runAsNobody(script: string): string {
-  return execFileSync(
-    "setpriv",
-    [
-      "--reuid",
-      "65534",
-      "--regid",
-      "65534",
-      "--clear-groups",
-      "--inh-caps=-all",
-      process.execPath,
-      "--input-type=module",
-      "-e",
-      script,
-    ],
-    { encoding: "utf8", cwd: "/", stdio: ["ignore", "pipe", "pipe"] },
-  );
+/**
+ * Runs an ES module's text in a Node process of user 65534 with only these capabilities ("bpf", "perfmon" …), none by
+ * default; returns what it printed.
+ */
+export function runAsNobody(script: string, capabilities: readonly string[] = []): string {
+  const kept = ["-all", ...capabilities.map((name) => `+${name}`)].join(",");
+  const user = [
+    "--reuid",
+    "65534",
+    "--regid",
+    "65534",
+    "--clear-groups",
+    `--inh-caps=${kept}`,
+    `--ambient-caps=${kept}`,
+  ];
+  return execFileSync("setpriv", [...user, process.execPath, "--input-type=module", "-e", script], {
+    encoding: "utf8",
+    cwd: "/",
+    stdio: ["ignore", "pipe", "pipe"],
+  });
 }
 
 /** The URL of a compiled file of src/, for {@link runAsNobody}. */

@@ -137,5 +137,10 @@ describe("exit records", asRoot, () => {
       assert.equal(error.code, "PERMISSION");
       assert.match(error.hint, /CAP_NET_ADMIN/);
     }
+    const script = `import { openExitSource } from ${JSON.stringify(compiled("proc/sources/exits.js"))};
+      const s = openExitSource(); console.log(JSON.stringify({ name: s.name, notes: s.notes }));`;
+    const fallback = JSON.parse(runAsNobody(script, ["net_admin"])) as { name: string; notes: string[] };
+    assert.equal(fallback.name, "taskstats");
+    assert.match(fallback.notes.join("; "), /command lines of short-lived processes are not known: .*BPF/);
   });
 });

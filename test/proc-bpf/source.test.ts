@@ -58,7 +58,8 @@ describe("the BPF source", asRoot, () => {
     for (let i = 0; i < processes.count; i++) {
       const row = processes.live[i]!;
       const pid = processes.id[row]!;
-      if (/^svc\d\d$/.test(processes.comm[row]!)) {
+      if (columns.ppid[row] === load.pid) {
+        assert.match(processes.comm[row]!, /^svc\d\d$/);
         services++;
         assert.equal(columns.valid[row], all, `valid of ${processes.comm[row]}`);
         assert.equal(readFileSync(`/proc/${pid}/comm`, "utf8").trim(), processes.comm[row]);
@@ -89,7 +90,7 @@ describe("the BPF source", asRoot, () => {
     let compared = 0;
     for (let i = 0; i < processes.count; i++) {
       const row = processes.live[i]!;
-      if (!processes.comm[row]!.startsWith("svc")) continue;
+      if (processes.columns.ppid[row] !== load.pid) continue;
       const tids = readdirSync(`/proc/${processes.id[row]}/task`).map(Number).sort();
       assert.deepEqual((byProcess.get(processes.id[row]!) ?? []).sort(), tids.length > 1 ? tids : []);
       compared += tids.length > 1 ? 1 : 0;
@@ -179,6 +180,18 @@ describe("the BPF source", asRoot, () => {
     for (let i = 0; i < processes.count; i++) unchanged += processes.columns.changed[processes.live[i]!] === 0 ? 1 : 0;
     assert.ok(unchanged > 150, `${unchanged} of ${processes.count} unchanged`);
     assert.equal(processes.columns.changed[processes.find(process.pid)], 1);
+  });
+
+  test("two capabilities are enough, without root", () => {
+    const sources = JSON.stringify(compiled("proc/sources/bpf.js"));
+    const exits = JSON.stringify(compiled("proc/sources/exits.js"));
+    const script = `import { openBpfSource } from ${sources}; import { openBpfExits } from ${exits};
+      const s = openBpfSource(); s.scan({ threads: true, wchan: true });
+      console.log(JSON.stringify({ uid: process.geteuid(), count: s.processes.count, exits: openBpfExits().name }));`;
+    const got = JSON.parse(runAsNobody(script, ["bpf", "perfmon"])) as { uid: number; count: number; exits: string };
+    assert.equal(got.uid, 65534);
+    assert.ok(got.count > 200);
+    assert.equal(got.exits, "bpf");
   });
 
   test("without rights, and in a pid namespace, it says what to do", () => {

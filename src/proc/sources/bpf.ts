@@ -9,6 +9,7 @@ import { taskProgram, taskRecord } from "../../kernel/bpf-tasks.ts";
 import { kernelBtf } from "../../kernel/btf.ts";
 import { defaultProcMount } from "../../kernel/proc-file.ts";
 import { pageSize } from "../../kernel/proc-stat.ts";
+import { readProcStatus } from "../../kernel/proc-status.ts";
 import { refuseForeignPids } from "./pid-namespace.ts";
 import { grown } from "./row-table.ts";
 import { Field, type ProcessSource, ProcessTable, type ScanRequest, ThreadTable } from "./source.ts";
@@ -81,9 +82,7 @@ class BpfSource implements ProcessSource {
     this.#wchan = new WchanReader(mount, this.processes);
     const hidden = hiddenPids(iterator, mount);
     this.notes = [
-      ...(process.geteuid?.() === 0
-        ? []
-        : ["wchan reads as nothing for processes of other users without CAP_SYS_PTRACE"]),
+      ...(mayLookAtAll() ? [] : ["wchan reads as nothing for processes of other users without CAP_SYS_PTRACE"]),
       ...(hidden.length === 0 ? [] : [`the kernel hides from BPF what procfs shows: process ${hidden.join(", ")}`]),
     ];
   }
@@ -307,6 +306,11 @@ function hiddenPids(iterator: BpfIterator, mount: string): number[] {
     at += bytes.readUInt32LE(at + taskRecord.pid) === pid ? taskRecord.processSize : taskRecord.threadSize;
   }
   return pidsOf(mount).filter((pid) => before.has(pid) && !seen.has(pid));
+}
+
+function mayLookAtAll(): boolean {
+  const capSysPtrace = 19n;
+  return ((readProcStatus(process.pid).effectiveCapabilities >> capSysPtrace) & 1n) === 1n;
 }
 
 function pidsOf(mount: string): number[] {

@@ -45,6 +45,8 @@ interface Rule {
    * processes of one thread, which may have had others.
    */
   readonly ofMainThread?: boolean;
+  /** Rises and falls while the process runs: compared in processes that used no CPU meanwhile, as far as can be seen. */
+  readonly whileIdle?: boolean;
   /** Changes at every wake-up: compared in processes of one thread that slept through the comparison. */
   readonly whileAsleep?: boolean;
 }
@@ -55,7 +57,7 @@ const memorySlack = 3 * Math.max(32, availableParallelism() * 2) * availablePara
 
 const rules: readonly Rule[] = [
   { column: "ppid", field: Field.base, tolerance: 0 },
-  { column: "threads", field: Field.base, tolerance: 0 },
+  { column: "threads", field: Field.base, tolerance: 0, whileIdle: true },
   { column: "kernelThread", field: Field.base, tolerance: 0 },
   { column: "state", field: Field.base, tolerance: 0, whileAsleep: true },
   // procfs shows whole ticks of user and of system time, each rounded down. How the kernel divides the exact sum between
@@ -65,14 +67,14 @@ const rules: readonly Rule[] = [
   { column: "stime", field: Field.base, tolerance: 2 * tick, cpuShare: 0.1 },
   { column: "minorFaults", field: Field.base, tolerance: 0 },
   { column: "majorFaults", field: Field.base, tolerance: 0 },
-  { column: "residentBytes", field: Field.base, tolerance: memorySlack },
-  { column: "virtualBytes", field: Field.base, tolerance: 0 },
+  { column: "residentBytes", field: Field.base, tolerance: memorySlack, whileIdle: true },
+  { column: "virtualBytes", field: Field.base, tolerance: 0, whileIdle: true },
   { column: "readBytes", field: Field.io, tolerance: 0 },
   { column: "writeBytes", field: Field.io, tolerance: 0 },
-  { column: "swapBytes", field: Field.swap, tolerance: memorySlack },
+  { column: "swapBytes", field: Field.swap, tolerance: memorySlack, whileIdle: true },
   { column: "voluntarySwitches", field: Field.switches, tolerance: 0, ofMainThread: true },
   { column: "nonvoluntarySwitches", field: Field.switches, tolerance: 0, ofMainThread: true },
-  { column: "openFiles", field: Field.files, tolerance: 0 },
+  { column: "openFiles", field: Field.files, tolerance: 0, whileIdle: true },
   { column: "fileLimit", field: Field.limit, tolerance: 0 },
   { column: "uid", field: Field.owner, tolerance: 0 },
   { column: "peakBytes", field: Field.peak, tolerance: memorySlack },
@@ -80,6 +82,8 @@ const rules: readonly Rule[] = [
 
 /** Places of the rules by which a process is known to have slept. */
 const switchRules = rules.flatMap((rule, i) => (rule.field === Field.switches ? [i] : []));
+
+const cpuRule = rules.findIndex((rule) => rule.column === "cpu");
 
 const mostDifferences = 100;
 
@@ -169,12 +173,14 @@ function compareRow(
   const oneThread = a.processes.columns.threads[rowA] === 1 && b.processes.columns.threads[rowB] === 1;
   const asleep =
     oneThread && switchRules.every((i) => first.values[i] === ruleValue(a.processes.columns, rules[i]!, rowA));
+  const idle = first.values[cpuRule] === ruleValue(a.processes.columns, rules[cpuRule]!, rowA);
   const cpu = a.processes.columns.utime[rowA]! + a.processes.columns.stime[rowA]!;
   let compared = 0;
   rules.forEach((rule, i) => {
     const before = first.values[i]!;
     const after = ruleValue(a.processes.columns, rule, rowA);
-    if ((valid & rule.field) === 0 || (rule.ofMainThread && !oneThread) || (rule.whileAsleep && !asleep)) return;
+    if ((valid & rule.field) === 0 || (rule.ofMainThread && !oneThread)) return;
+    if ((rule.whileAsleep && !asleep) || (rule.whileIdle && !idle)) return;
     compared++;
     const between = ruleValue(b.processes.columns, rule, rowB);
     const tolerance = rule.tolerance + (rule.cpuShare ?? 0) * cpu;
