@@ -1,7 +1,7 @@
 // How exactly memdebug.print() sees what a step did: memdebug-accuracy.mjs MEMDEBUG-MODULE-URL [REPEATS]. Prints one JSON object.
 const memdebug = await import(process.argv[2]);
 const REPEATS = Number(process.argv[3] ?? 100);
-const WARM_UP = 20;
+const WARM_UP = REPEATS / 2;
 memdebug.configure({ write() {}, gc: true });
 
 const cases = {

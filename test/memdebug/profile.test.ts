@@ -307,7 +307,7 @@ test("register says what it could do where nothing was asked, and never breaks t
   const line = run(folder, ["--import", "procscope/memdebug/register", "app.cjs"], {
     env: { PROCSCOPE_EXIT_LINE: "1" },
   });
-  assert.match(line.stdout, /^ran\n .*<- {3}\[exit\]\n$/);
+  assert.match(line.stdout, /^ran\n.* <- {3}\[exit\]\n$/);
 });
 
 test("watch speaks when memory grew, and writes a snapshot only where there is room", () => {
