@@ -58,6 +58,7 @@ class VmReadMemory implements ProcessMemory {
   private readonly local = Buffer.alloc(16);
   private readonly remote = Buffer.alloc(16 * mostRanges);
   private readonly remoteWords = new Uint32Array(this.remote.buffer, this.remote.byteOffset, 4 * mostRanges);
+  private readonly groups = new RangeGroups();
   private readonly localAddress = addressOf(this.local);
   private readonly remoteAddress = addressOf(this.remote);
 
@@ -81,36 +82,40 @@ class VmReadMemory implements ProcessMemory {
   }
 
   readRanges(addresses: Float64Array, lengths: Uint32Array, count: number, into: RangeBuffer): void {
-    place(lengths, count, into);
+    const { groups } = this;
+    groups.place(addresses, lengths, count, into);
     const base = addressOf(into.data);
-    for (let first = 0; first < count; ) {
-      const last = Math.min(count, first + mostRanges);
-      first = this.readBatch(addresses, lengths, first, last, into, base);
-    }
+    for (let first = 0; first < groups.count; ) first = this.readGroups(first, addresses, lengths, into, base);
   }
 
-  /** Reads ranges [first, last) and returns where to go on: behind them, or behind the first that is not readable. */
-  private readBatch(
+  /** Reads a call's worth of groups and returns where to go on: behind them, or behind the first that is not readable. */
+  private readGroups(
+    first: number,
     addresses: Float64Array,
     lengths: Uint32Array,
-    first: number,
-    last: number,
     into: RangeBuffer,
     base: bigint,
   ): number {
+    const { groups } = this;
+    const last = Math.min(groups.count, first + mostRanges);
     let wanted = 0;
     for (let i = first; i < last; i++) {
-      this.setRemote(i - first, addresses[i]!, lengths[i]!);
-      wanted += lengths[i]!;
+      this.setRemote(i - first, groups.address[i]!, groups.length[i]!);
+      wanted += groups.length[i]!;
     }
     if (wanted === 0) return last;
-    let copied = this.transfer(base + BigInt(into.offsets[first]!), wanted, last - first);
+    let copied = this.transfer(base + BigInt(groups.offset[first]!), wanted, last - first);
     if (copied < 0) copied = this.refused();
     if (copied === wanted) return last;
     let i = first;
-    for (; i < last && copied >= lengths[i]!; i++) copied -= lengths[i]!;
-    // The kernel stops at the first byte that it cannot read: that range is lost, the next call starts behind it.
-    into.offsets[i] = -1;
+    for (; i < last && copied >= groups.length[i]!; i++) copied -= groups.length[i]!;
+    // The kernel stops at the first byte that it cannot read: the members of that group are read one by one.
+    const end = i + 1 < groups.count ? groups.member[i + 1]! : groups.members;
+    for (let range = groups.member[i]!; range < end; range++) {
+      const length = lengths[range]!;
+      if (this.readInto(into.data, into.offsets[range]!, length, addresses[range]!) !== length)
+        into.offsets[range] = -1;
+    }
     return i + 1;
   }
 
@@ -140,6 +145,59 @@ class VmReadMemory implements ProcessMemory {
 }
 
 const probeTarget = Buffer.alloc(8);
+
+/** The kernel looks up pages anew for each range; so much of a gap costs less to copy. */
+const groupGap: Bytes = 512;
+const largestGroup: Bytes = 1 << 20;
+
+/** Ranges that follow each other closely, in the order given, as one range each: goroutines lie side by side. */
+class RangeGroups {
+  count = 0;
+  /** Ranges in all groups. */
+  members = 0;
+  address = new Float64Array(0);
+  length = new Uint32Array(0);
+  /** Where a group lies in the destination. */
+  offset = new Int32Array(0);
+  /** The first range of a group. */
+  member = new Int32Array(0);
+
+  /** Makes the groups, gives each range its place, and makes the destination large enough. */
+  place(addresses: Float64Array, lengths: Uint32Array, count: number, into: RangeBuffer): void {
+    if (this.address.length < count) this.reserve(2 * count);
+    if (into.offsets.length < count) into.offsets = new Int32Array(Math.max(count, 2 * into.offsets.length));
+    this.count = 0;
+    this.members = count;
+    let total = 0;
+    let end = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < count; i++) {
+      const address = addresses[i]!;
+      const length = lengths[i]!;
+      const gap = address - end;
+      if (gap >= 0 && gap <= groupGap && this.length[this.count - 1]! + gap + length <= largestGroup) {
+        this.length[this.count - 1]! += gap + length;
+        total += gap;
+      } else {
+        this.address[this.count] = address;
+        this.length[this.count] = length;
+        this.offset[this.count] = total;
+        this.member[this.count++] = i;
+      }
+      into.offsets[i] = total;
+      total += length;
+      end = address + length;
+      if (total > mostBytes) throw tooMuch();
+    }
+    enlarge(into, total);
+  }
+
+  private reserve(count: number): void {
+    this.address = new Float64Array(count);
+    this.length = new Uint32Array(count);
+    this.offset = new Int32Array(count);
+    this.member = new Int32Array(count);
+  }
+}
 
 /** Ranges closer together than this are read in one go: a read costs about as much as copying so much. */
 const mergeGap: Bytes = 4096;
@@ -237,11 +295,18 @@ function place(lengths: Uint32Array, count: number, into: RangeBuffer): void {
   for (let i = 0; i < count; i++) {
     into.offsets[i] = total;
     total += lengths[i]!;
-    if (total > mostBytes)
-      throw new ProcscopeError("MALFORMED", "a single reading of more than 1 GiB of the target's memory was refused");
+    if (total > mostBytes) throw tooMuch();
   }
+  enlarge(into, total);
+}
+
+function enlarge(into: RangeBuffer, total: Bytes): void {
   if (into.data.length < total)
     into.data = Buffer.allocUnsafeSlow(Math.max(total, Math.min(2 * into.data.length, mostBytes)));
+}
+
+function tooMuch(): ProcscopeError {
+  return new ProcscopeError("MALFORMED", "a single reading of more than 1 GiB of the target's memory was refused");
 }
 
 /** The indexes of the ranges in the order of their addresses. */
