@@ -1,5 +1,6 @@
 /** A tree with one of everything, for the tests: the module that the serving threads load. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { ffiAvailable } from "../../src/kernel/ffi.ts";
 import { FixedTree } from "../../src/kernel/fuse-fixed-tree.ts";
 import { opcode } from "../../src/kernel/fuse-protocol.ts";
 import type { CreateTree, ServedTree } from "../../src/kernel/fuse-threads.ts";
@@ -31,6 +32,7 @@ export const createTree: CreateTree = (options) => {
   tree.file("fails", () => {
     throw new Error("the reason why this file fails");
   });
+  tree.file("native", () => `${ffiAvailable().available}\n`);
   tree.file("pid", () => `${process.pid}\n`);
   elsewhere.add(tree.file("late/async", async () => `async ${await sleep(1, "done")}\n`).id);
   elsewhere.add(tree.file("late/slow", (signal) => sleep(3000, "slow\n", { signal })).id);

@@ -187,6 +187,31 @@ describe("ways to mount", { skip: skipReason }, () => {
     assert.throws(() => writeFileSync(served.path("mem/heap"), ""), { code: "EROFS" });
   });
 
+  test("as root where koffi is not installed at all", async (t) => {
+    const folder = temporaryFolder(t);
+    const hide = join(folder, "hide.cjs");
+    writeFileSync(
+      hide,
+      `const module_ = require("node:module"); const load = module_._load;
+       module_._load = function (name, ...rest) {
+         if (name === "koffi") throw new Error("hidden");
+         return load.call(this, name, ...rest);
+       };`,
+    );
+    const served = await serve(t, { directory: join(folder, "mount"), supervise: true }, (words) => [
+      ...["env", `NODE_OPTIONS=--require=${hide}`],
+      ...words,
+    ]);
+    assert.match(readFileSync(served.path("mem/heap"), "utf8"), heap);
+    assert.equal(readFileSync(served.path("late/async"), "utf8"), "async done\n");
+    assert.match(shell(served, "timeout 20 cat $D/die-once").out, /^survived/);
+    assert.equal(readFileSync(served.path("big")).length, 2 ** 20);
+    assert.equal(readFileSync(served.path("native"), "utf8"), "false\n");
+    served.child.kill("SIGTERM");
+    assert.equal(await served.exited(), 0);
+    assert.deepEqual(mountedUnder(served.directory), []);
+  });
+
   test("as another user by fusermount3", { skip: helperMissing() }, async (t) => {
     const folder = temporaryFolder(t);
     spawnSync("chmod", ["777", folder]);

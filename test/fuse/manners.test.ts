@@ -26,6 +26,7 @@ describe("a mounted tree", { skip: skipReason }, () => {
       "late",
       "many",
       "mem",
+      "native",
       "pid",
     ]);
     const file = statSync(served.path("mem/heap"));
