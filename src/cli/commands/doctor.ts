@@ -13,8 +13,10 @@ import { kernelThreadFlag, readProcStat } from "../../kernel/proc-stat.ts";
 import { readProcStatus } from "../../kernel/proc-status.ts";
 import { yamaRefusals } from "../../kernel/process-access.ts";
 import { UserNames } from "../../kernel/users.ts";
+import { compareSources } from "../../proc/sources/compare.ts";
 import { openExitSource } from "../../proc/sources/exits.ts";
 import { openSource, sourceNames } from "../../proc/sources/open.ts";
+import type { SourceName } from "../../proc/sources/source.ts";
 import { defineCommand, flag, type Invocation, type Option, option } from "../command.ts";
 import { jsonHeader, openSink, type Paint, paintFor } from "../output.ts";
 import { usageError } from "../parse.ts";
@@ -158,7 +160,29 @@ function sourceFindings(): Finding[] {
     exits = `by ${source.name}`;
     source.close();
   });
-  return [...findings, finding.ok ? { ...finding, detail: exits } : finding];
+  const working = sourceNames.filter((name, i) => name !== "procfs" && findings[i]!.ok);
+  return [...findings, ...working.map(agreementFinding), finding.ok ? { ...finding, detail: exits } : finding];
+}
+
+/** Whether a source says of the processes of this machine what plain procfs says. */
+function agreementFinding(name: SourceName): Finding {
+  const plain = openSource("procfs");
+  const source = openSource(name);
+  try {
+    const result = compareSources(plain, source);
+    const subject = `${name} self-test`;
+    const counted = `${result.compared} values of ${result.processes} processes`;
+    if (result.agree) return { subject, ok: true, detail: `${counted} are those of procfs` };
+    const wrong = result.differences
+      .slice(0, 3)
+      .map(({ pid, field, before, between }) => `${field} of ${pid}: ${between}, procfs ${before}`);
+    const missing = result.onlyFirst.map((pid) => `process ${pid} is missing`);
+    const extra = result.onlySecond.map((pid) => `process ${pid} is only here`);
+    return { subject, ok: false, detail: `${counted}; ${[...wrong, ...missing, ...extra].join("; ")}` };
+  } finally {
+    plain.close();
+    source.close();
+  }
 }
 
 function attempt(subject: string, action: () => void): Finding {
