@@ -129,6 +129,7 @@ export class GoProcesses {
     if (entry === undefined) {
       entry = new GoProcessEntry(pid, this.open);
       this.entries.set(pid, entry);
+      this.trim();
     } else {
       try {
         entry.check();
@@ -148,9 +149,14 @@ export class GoProcesses {
     return entry;
   }
 
-  /** Keeps only these, and the views used last. */
+  /** Keeps only these. */
   keepOnly(pids: ReadonlySet<Pid>): void {
     for (const entry of [...this.entries.values()]) if (!pids.has(entry.pid)) this.forget(entry);
+    this.trim();
+  }
+
+  /** Keeps only the views used last. */
+  private trim(): void {
     const viewed = [...this.entries.values()].filter((entry) => entry.hasView);
     viewed.sort((a, b) => b.lastUse - a.lastUse);
     for (const entry of viewed.slice(viewLimit)) entry.closeView();
