@@ -7,6 +7,7 @@ import { packageRoot } from "../../src/base/package-root.ts";
 import { ProfileBuilder } from "../../src/profile/builder.ts";
 import { diffProfiles, diffText } from "../../src/profile/diff.ts";
 import { encoders } from "../../src/profile/encoders.ts";
+import { topText } from "../../src/profile/top.ts";
 import { goProfile, load, missing, nodeProfile, scratch, workPath } from "./fixtures.ts";
 
 const cli = join(packageRoot, "dist/src/cli/main.js");
@@ -69,6 +70,24 @@ test("convert compares with an earlier profile, and says in JSON what it did", (
   assert.match(other.stderr, /written as \.html or \.txt/);
   rmSync(page);
   rmSync(table);
+});
+
+test("a heap profile of node --heap-prof is read", () => {
+  const words = [
+    "--heap-prof",
+    "--heap-prof-interval",
+    "4096",
+    "--heap-prof-dir",
+    scratch,
+    "--heap-prof-name",
+    "node.heapprofile",
+  ];
+  const program = "globalThis.kept = []; function leak() { for (let i = 0; i < 50000; i++) kept.push({ i }); } leak();";
+  execFileSync(process.execPath, [...words, "-e", program]);
+  const profile = load(join(scratch, "node.heapprofile"));
+  assert.deepEqual(profile.sampleTypes, [{ type: "inuse_space", unit: "bytes" }]);
+  assert.ok(profile.functions.name.includes("leak"), profile.functions.name.join());
+  assert.match(topText(profile, 0), /\dkB +\d\d\.\d\d% +\d\d\.\d\d% .* leak$/m);
 });
 
 test("py-spy's raw output is read", { skip: missing("py-spy") || missing("python3") }, () => {
