@@ -31,5 +31,7 @@ export function formatDuration(nanoseconds: Nanoseconds): string {
 }
 
 function trim(value: number): string {
-  return value.toFixed(Math.abs(value) < 10 ? 2 : Math.abs(value) < 100 ? 1 : 0).replace(/\.?0+$/, "") || "0";
+  const text = value.toFixed(Math.abs(value) < 10 ? 2 : Math.abs(value) < 100 ? 1 : 0);
+  // Zeros are taken off behind a point only: 500 stays 500.
+  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 }

@@ -54,10 +54,11 @@ export const command = defineCommand({
     if (!namesTarget(invocation)) return screen ? allProcesses(invocation) : listProcesses(invocation);
     await using target = await resolveTarget(invocation);
     using live = await Live.open(target);
-    if (!screen) return records(invocation, live, target);
+    // Awaited here: the target is given back when this function returns.
+    if (!screen) return await records(invocation, live, target);
     const { runTop } = await import("../top/run-top.ts");
     const { interval, count } = options;
-    return runTop(live, { interval, count, signal, ended: target.ended, by: grouping(invocation) });
+    return await runTop(live, { interval, count, signal, ended: target.ended, by: grouping(invocation) });
   },
 });
 

@@ -1,0 +1,151 @@
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { packageRoot } from "../../src/base/package-root.ts";
+import { build, GoTarget } from "../support/go-target.ts";
+import { TestTerminal } from "./terminal.ts";
+
+const main = join(packageRoot, "dist/src/cli/main.js");
+let path: string;
+let target: GoTarget;
+
+before(async () => {
+  path = await build(undefined, "strip", "leak");
+  target = await GoTarget.start(path, { env: { HEALTHY: "50" } });
+});
+after(() => target.end());
+
+const normal = { alternate: false, cursor: true, mouse: false };
+
+/** Runs top, ends it as `end` does, and looks at what the terminal is left like. */
+async function ended(end: (terminal: TestTerminal) => void | Promise<void>, ...words: string[]): Promise<string> {
+  using terminal = new TestTerminal();
+  terminal.type("echo before; ");
+  terminal.run("top", "--interval", "200ms", ...words, "; echo status $?");
+  await terminal.until(/healthyReceiver/);
+  assert.deepEqual(terminal.modes(), { alternate: true, cursor: false, mouse: true });
+  await end(terminal);
+  const screen = await terminal.until(/status \d+/);
+  assert.deepEqual(terminal.modes(), normal);
+  assert.match(screen, /before$/m, "what stood there before is there again");
+  // Echo and line editing work again.
+  terminal.type("echo typed");
+  await terminal.until(/ready> echo typed/);
+  return screen;
+}
+
+const own = (): string[] => ["--pid", String(target.pid)];
+
+test("q: status 0", async () => {
+  assert.match(await ended((terminal) => terminal.type("q"), ...own()), /status 0/);
+});
+
+test("Ctrl-C: status 0, as it is a key here", async () => {
+  assert.match(await ended((terminal) => terminal.press("C-c"), ...own()), /status 0/);
+});
+
+test("SIGTERM and SIGINT: status 130", async () => {
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    assert.match(await ended((terminal) => void process.kill(terminal.childPid(), signal), ...own()), /status 130/);
+  }
+});
+
+test("--count: ends by itself", async () => {
+  assert.match(await ended(() => {}, ...own(), "--count", "8"), /status 0/);
+});
+
+test("the target's exit: status 4 and a sentence", async () => {
+  const victim = await GoTarget.start(path, { env: { HEALTHY: "50" } });
+  try {
+    const screen = await ended(() => victim.end(), "--pid", String(victim.pid));
+    assert.match(screen, /procscope: no process \d+|procscope: .*exited/);
+    assert.match(screen, /status 4/);
+  } finally {
+    await victim.end();
+  }
+});
+
+test("an uncaught error: the terminal is back before the error is told", async () => {
+  const thrower = "data:text/javascript,setTimeout(()=>{throw(new(Error)('planted'))},3000)";
+  using terminal = new TestTerminal();
+  terminal.type(`NODE_OPTIONS="--import \\"${thrower}\\"" `);
+  terminal.run("top", ...own(), "; echo status $?");
+  await terminal.until(/healthyReceiver/);
+  const screen = await terminal.until(/status \d+/);
+  assert.deepEqual(terminal.modes(), normal);
+  assert.match(screen, /planted/);
+});
+
+test("Ctrl-Z gives the terminal to the shell, fg brings the screen back", async () => {
+  using terminal = new TestTerminal();
+  terminal.run("top", ...own(), "--interval", "200ms");
+  await terminal.until(/healthyReceiver/);
+  terminal.press("C-z");
+  await terminal.until(/ready>$/m);
+  assert.deepEqual(terminal.modes(), normal);
+  terminal.type("fg");
+  terminal.press("Enter");
+  await terminal.until(/healthyReceiver/);
+  assert.deepEqual(terminal.modes(), { alternate: true, cursor: false, mouse: true });
+});
+
+test("top -- CMD: starts the program, and ends it with the view", async () => {
+  using terminal = new TestTerminal();
+  terminal.type("HEALTHY=50 STAY=1 ");
+  terminal.run("top", "--interval", "200ms", "--", path);
+  const screen = await terminal.until(/healthyReceiver/);
+  const pid = Number(/^procscope top: (\d+) /.exec(screen)![1]);
+  process.kill(pid, 0);
+  terminal.type("q");
+  await terminal.until(/ready>$/m);
+  assert.throws(() => process.kill(pid, 0));
+});
+
+test("without a terminal: one record a look, changes counted from the first", async () => {
+  const child = spawn(process.execPath, [main, "top", ...own(), "--interval", "300ms", "--count", "3"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let text = "";
+  child.stdout.setEncoding("utf8").on("data", (piece: string) => {
+    if (text === "") void target.ask("leak 4");
+    text += piece;
+  });
+  const [status] = await once(child, "close");
+  assert.equal(status, 0);
+  const records = text
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  assert.equal(records.length, 3);
+  for (const record of records) {
+    assert.equal(record.schema, "procscope/top/1");
+    assert.equal(record.pid, target.pid);
+    const { total, ...states } = record.goroutines;
+    assert.equal(
+      Object.values<number>(states).reduce((sum, count) => sum + count, 0),
+      total,
+    );
+  }
+  const leaking = records[2].groups.find((group: { function: string }) => group.function === "main.handleRequest");
+  assert.equal(leaking.change, 4);
+  assert.ok(leaking.count >= 4);
+});
+
+test("a closed pipe ends it quietly; refused words; no such process", () => {
+  const piped = spawnSync(
+    "sh",
+    ["-c", `${process.execPath} ${main} top --pid ${target.pid} --interval 100ms | head -1`],
+    {
+      encoding: "utf8",
+      timeout: 20_000,
+    },
+  );
+  assert.equal(piped.stdout.trim().split("\n").length, 1);
+  assert.equal(piped.stderr, "");
+  const run = (...words: string[]) => spawnSync(process.execPath, [main, "top", ...words], { encoding: "utf8" });
+  assert.equal(run("--pid", "4194999").status, 4);
+  assert.equal(run("--pid", String(target.pid), "--interval", "1ms").status, 2);
+  assert.equal(run("--pid", String(process.pid), "--json", "--count", "1").status, 5);
+});
