@@ -1,11 +1,12 @@
 /** One exporter's state: from a scrape to its text. */
 import { performance } from "node:perf_hooks";
+import { gzipSync } from "node:zlib";
 import { ProcscopeError } from "../base/errors.ts";
 import type { ColumnGrouper } from "../proc/column-grouper.ts";
 import type { Group } from "../proc/group.ts";
 import type { ProportionalReader } from "../proc/proportional.ts";
 import type { ExitSource } from "../proc/sources/source.ts";
-import { type ExpositionFormat, ExpositionWriter, labelSet, metric } from "./exposition.ts";
+import { ByteSink, type ExpositionFormat, ExpositionWriter, labelSet, metric } from "./exposition.ts";
 import { readGoGroups } from "./go-groups.ts";
 import { type GoInsideProvider, GoLedger, type GoLevel, type GoTotals, renderGoInside } from "./go-inside.ts";
 import { GroupRenderer, type ShownGroup } from "./group-metrics.ts";
@@ -84,8 +85,10 @@ export class Collector {
   private scanDuration = 0;
   private scanFailed = false;
   private shown: readonly ShownGroup[] = [];
-  /** Texts of the last scan by format, for scrapes that come while it is fresh. */
-  private readonly texts = new Map<ExpositionFormat, string>();
+  private readonly sinks = { text: new ByteSink(), openmetrics: new ByteSink() };
+  /** What was answered since the last scan, by format and encoding, for scrapes that come while it is fresh. */
+  private readonly bodies = new Map<string, Buffer>();
+  private readonly rendered = new Set<ExpositionFormat>();
   private running: Promise<void> | undefined;
 
   constructor(options: CollectorOptions) {
@@ -101,20 +104,25 @@ export class Collector {
     await this.readGo();
   }
 
-  /** The text of a scrape. Scrapes at the same time share one scan. */
-  async collect(format: ExpositionFormat): Promise<string> {
+  /** The body of a scrape. Scrapes at the same time share one scan. */
+  async collect(format: ExpositionFormat, encoding: "identity" | "gzip" = "identity"): Promise<Buffer> {
     if (performance.now() - this.scannedAt >= this.options.reuse) {
       this.running ??= this.refresh().finally(() => {
         this.running = undefined;
       });
     }
     if (this.running) await this.running;
-    let text = this.texts.get(format);
-    if (text === undefined) {
-      text = this.render(format);
-      this.texts.set(format, text);
+    const key = `${format} ${encoding}`;
+    let body = this.bodies.get(key);
+    if (body === undefined) {
+      if (!this.rendered.has(format)) this.render(format);
+      this.rendered.add(format);
+      const { bytes } = this.sinks[format];
+      // Compressing here and now is a millisecond for a large answer; threads would each keep a quarter of a megabyte.
+      body = encoding === "gzip" ? gzipSync(bytes, { level: 1 }) : Buffer.from(bytes);
+      this.bodies.set(key, body);
     }
-    return text;
+    return body;
   }
 
   /** Takes the exit records that have come: on a timer, so that the kernel's queue does not fill between scrapes. */
@@ -134,7 +142,8 @@ export class Collector {
     await this.readGo();
     const groups = [...this.grouper.groups].filter((group) => group.lastPopulated > 0 || this.hasRow(group));
     this.shown = this.options.top?.select(groups) ?? groups;
-    this.texts.clear();
+    this.bodies.clear();
+    this.rendered.clear();
     this.scannedAt = performance.now();
   }
 
@@ -158,9 +167,9 @@ export class Collector {
     this.goTotals = await readGoGroups(this.grouper, go.provider, go.level, go.budget, this.goLedger);
   }
 
-  private render(format: ExpositionFormat): string {
+  private render(format: ExpositionFormat): void {
     const { options, grouper } = this;
-    const writer = new ExpositionWriter(format);
+    const writer = new ExpositionWriter(format, this.sinks[format]);
     const { bootTime } = grouper.options;
     if (!this.scanFailed) {
       this.renderer.render(writer, this.shown, {
@@ -176,7 +185,7 @@ export class Collector {
     this.renderSelf(writer);
     renderBuildInfo(writer, options.version);
     renderOwnProcess(writer, bootTime);
-    return writer.finish();
+    writer.finish();
   }
 
   /** A group without processes so far: resumed from a file, known from exit records, or asked for. */

@@ -75,7 +75,7 @@ export function parseLabels(words: readonly string[]): Map<string, NameTemplate>
 }
 
 /** How often exit records are taken between scrapes, and the state is saved, in milliseconds. */
-const drainEvery = 1_000;
+const drainEvery = 250;
 const saveEvery = 60_000;
 
 export class Exporter {

@@ -64,14 +64,46 @@ function escapeLabel(value: string): string {
   return value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`));
 }
 
+/** Where a writer puts its text: bytes that are used again for the next one, so that scrapes leave no large strings. */
+export class ByteSink {
+  private data: Buffer = Buffer.alloc(0);
+  private length = 0;
+
+  /** The bytes since the last clear(); valid until the next one. */
+  get bytes(): Buffer {
+    return this.data.subarray(0, this.length);
+  }
+
+  clear(): void {
+    this.length = 0;
+  }
+
+  add(text: string): void {
+    // A UTF-16 unit is three bytes of UTF-8 at most.
+    if (this.length + text.length * 3 > this.data.length) {
+      const larger = Buffer.allocUnsafeSlow((this.length + text.length * 3) * 2);
+      this.data.copy(larger, 0, 0, this.length);
+      this.data = larger;
+    }
+    this.length += this.data.write(text, this.length);
+  }
+}
+
+/** Characters after which text goes on to the sink: small enough to be freed young, large enough for few calls. */
+const chunk = 4096;
+
 export class ExpositionWriter {
   readonly format: ExpositionFormat;
   private out = "";
+  private readonly sink: ByteSink | undefined;
   private current: Metric | undefined;
   private readonly written = new Set<string>();
 
-  constructor(format: ExpositionFormat) {
+  /** With a sink, the text goes there and finish() gives nothing. */
+  constructor(format: ExpositionFormat, sink?: ByteSink) {
     this.format = format;
+    this.sink = sink;
+    sink?.clear();
   }
 
   /**
@@ -108,6 +140,7 @@ export class ExpositionWriter {
       labels.prefixes[family.number] = prefix;
     }
     this.out += `${prefix + formatValue(value)}\n`;
+    if (this.out.length > chunk && this.sink) this.flush(this.sink);
   }
 
   /** A sample with a suffix to the family's name: `_sum`, `_count`, `_bucket` of summaries and histograms. */
@@ -124,7 +157,14 @@ export class ExpositionWriter {
 
   /** The whole text. The writer is not to be used afterwards. */
   finish(): string {
-    return this.format === "openmetrics" ? `${this.out}# EOF\n` : this.out;
+    if (this.format === "openmetrics") this.out += "# EOF\n";
+    if (this.sink) this.flush(this.sink);
+    return this.out;
+  }
+
+  private flush(sink: ByteSink): void {
+    sink.add(this.out);
+    this.out = "";
   }
 }
 

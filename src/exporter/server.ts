@@ -9,15 +9,11 @@ import {
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { promisify } from "node:util";
-import { gzip as gzipCallback } from "node:zlib";
 import { errnoOf, ProcscopeError } from "../base/errors.ts";
 import { escapeHtml } from "../base/escape.ts";
 import { contentType, type ExpositionFormat, negotiateFormat } from "./exposition.ts";
 import { WebAccess } from "./web-access.ts";
 import { clientProblem, tlsOptions } from "./web-tls.ts";
-
-const gzip = promisify(gzipCallback);
 
 /** Connections at once; more are closed at once. */
 const mostConnections = 512;
@@ -33,8 +29,8 @@ export interface ServerSettings {
   readonly listenAddress: string;
   readonly metricsPath: string;
   readonly webConfigFile: string | undefined;
-  /** The text of a scrape. */
-  readonly collect: (format: ExpositionFormat) => Promise<string>;
+  /** The body of a scrape. */
+  readonly collect: (format: ExpositionFormat, encoding: "identity" | "gzip") => Promise<Buffer>;
   readonly isReady: () => boolean;
   readonly log: (message: string) => void;
 }
@@ -147,8 +143,6 @@ async function stop(server: Server | HttpsServer): Promise<void> {
 class Handler {
   private readonly settings: ServerSettings;
   private readonly access: WebAccess;
-  /** The text compressed last, with the bytes: scrapes of one scan share them. */
-  private compressed: { text: string; bytes: Promise<Buffer> } | undefined;
 
   constructor(settings: ServerSettings, access: WebAccess) {
     this.settings = settings;
@@ -176,16 +170,13 @@ class Handler {
 
   private async metrics(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const format = negotiateFormat(request.headers.accept);
-    const text = await this.settings.collect(format);
+    const encoding = acceptsGzip(request.headers["accept-encoding"]) ? "gzip" : "identity";
+    const body = await this.settings.collect(format, encoding);
     // Gone while it was made: nothing to write to.
     if (response.destroyed) return;
     response.setHeader("Vary", "Accept, Accept-Encoding");
-    if (!acceptsGzip(request.headers["accept-encoding"])) {
-      return respond(request, response, 200, contentType[format], text);
-    }
-    if (this.compressed?.text !== text) this.compressed = { text, bytes: gzip(text, { level: 1 }) };
-    response.setHeader("Content-Encoding", "gzip");
-    respond(request, response, 200, contentType[format], await this.compressed.bytes);
+    if (encoding === "gzip") response.setHeader("Content-Encoding", "gzip");
+    respond(request, response, 200, contentType[format], body);
   }
 
   private ready(request: IncomingMessage, response: ServerResponse): void {

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { ExpositionWriter, formatValue, labelSet, metric, negotiateFormat } from "../../src/exporter/exposition.ts";
+import {
+  ByteSink,
+  ExpositionWriter,
+  formatValue,
+  labelSet,
+  metric,
+  negotiateFormat,
+} from "../../src/exporter/exposition.ts";
 import { type GoFacts, GoLedger } from "../../src/exporter/go-inside.ts";
 import { acceptsGzip, parseListenAddress } from "../../src/exporter/server.ts";
 import { TopGroups } from "../../src/exporter/top-groups.ts";
@@ -34,6 +41,21 @@ describe("the exposition writer", () => {
       '# HELP x a \\"b\\" \\\\ c\\nd\n# TYPE x counter\nx_total{a="q\\"\\\\\\n",b="é"} 1\n' +
         "# HELP x_errors e\n# TYPE x_errors unknown\nx_errors 2\n# EOF\n",
     );
+  });
+
+  it("writes the same bytes into a sink, again and again", () => {
+    const many = Array.from({ length: 2000 }, (_, i) => labelSet({ groupname: `grüppe-${i}-🦊` }));
+    const sink = new ByteSink();
+    for (const format of ["text", "openmetrics", "text"] as const) {
+      const [plain, sunk] = [new ExpositionWriter(format), new ExpositionWriter(format, sink)];
+      for (const writer of [plain, sunk]) {
+        writer.family(total);
+        for (const [i, each] of many.entries()) writer.sample(each, i / 3);
+      }
+      const text = plain.finish();
+      assert.equal(sunk.finish(), "");
+      assert.equal(sink.bytes.toString(), text);
+    }
   });
 
   it("refuses what would be a broken text", () => {

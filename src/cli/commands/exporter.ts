@@ -161,7 +161,7 @@ async function serve(exporter: Exporter, values: Values, signal: AbortSignal): P
     listenAddress: values["web.listen-address"],
     metricsPath: values["web.telemetry-path"],
     webConfigFile: values["web.config.file"],
-    collect: (format) => exporter.collector.collect(format),
+    collect: (format, encoding) => exporter.collector.collect(format, encoding),
     isReady: () => true,
     log,
   });
@@ -228,7 +228,7 @@ function parseCount(word: string): number {
   throw new ProcscopeError("USAGE", `not a number above 0: ${word}`);
 }
 
-function print(text: string): undefined {
+function print(text: string | Buffer): undefined {
   openSink().write(text);
   return undefined;
 }
