@@ -94,14 +94,17 @@ async function mount(place: string, options: StartOptions): Promise<Mounted> {
     timeout: options.timeout ?? 2000,
     first: sample(),
   };
+  const close = (): void => port.close();
   const server = await FuseServer.start({
     directory: place,
     tree: { module: new URL("./node-tree.js", import.meta.url).href, options: treeOptions, backPort: port2 },
     method: options.method,
     log: options.log ?? ((message) => process.stderr.write(`procscope/goinfo: ${message}\n`)),
+  }).catch((error: unknown) => {
+    close();
+    throw error;
   });
   server.unref();
-  const close = (): void => port.close();
   server.ended.then(close, close);
   return { server, port };
 }

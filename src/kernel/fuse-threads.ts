@@ -104,12 +104,18 @@ export class FuseThreads {
       { ...shared, thread: "back", resend: false, requests: channel.port2, port: backPort },
       backPort === undefined ? [channel.port2] : [channel.port2, backPort],
     );
-    await ready(back, options);
-    const front = startThread(
-      { ...shared, thread: "front", resend: options.resend ?? false, requests: channel.port1, port: undefined },
-      [channel.port1],
-    );
-    await ready(front, options);
+    let front: Worker;
+    try {
+      await ready(back, options);
+      front = startThread(
+        { ...shared, thread: "front", resend: options.resend ?? false, requests: channel.port1, port: undefined },
+        [channel.port1],
+      );
+      await ready(front, options);
+    } catch (error) {
+      await back.terminate();
+      throw error;
+    }
     const ended = new Promise<void>((resolve, reject) => {
       front.on("message", (message: ThreadMessage) => message.kind === "ended" && resolve());
       for (const worker of [front, back]) {
