@@ -26,13 +26,15 @@ import { ElfFile } from "../src/object/elf.ts";
 import { ElfMemory } from "../src/object/elf-memory.ts";
 
 /**
- * Releases to measure, oldest first: the first and the last of each minor version, and those between which a patch
- * release moved fields. Up to 1.20 the first one is called without a patch number.
+ * The last patch release of each minor version, oldest first. The first one is measured too, and where the two differ,
+ * those between: by bisection, so that every row of the table says exactly which releases it holds for.
  */
-const releases: readonly string[] = [
-  ..."1.16 1.16.15 1.17 1.17.13 1.18 1.18.10 1.19 1.19.13 1.20 1.20.14 1.21.0 1.21.13 1.22.0 1.22.12".split(" "),
-  ..."1.23.0 1.23.12 1.24.0 1.24.13 1.25.0 1.25.4 1.25.14 1.26.0 1.26.8 1.26.11 1.27.0 1.27.3 1.27.4".split(" "),
+const lastReleases: readonly string[] = [
+  ..."1.16.15 1.17.13 1.18.10 1.19.13 1.20.14 1.21.13 1.22.12 1.23.12 1.24.13 1.25.14 1.26.11 1.27.4".split(" "),
 ];
+
+/** Where so many releases in a row are not published as toolchains, the others between will not be either. */
+const mostMissing = 2;
 
 const architecture = amd64;
 
@@ -47,11 +49,7 @@ func main() { time.Sleep(time.Hour) }
 /** Uses what keeps the types that we want in the debugging information. */
 const typesProgram = `package main
 
-import (
-	"os"
-	"runtime"
-	"runtime/pprof"
-)
+import "runtime"
 
 func main() {
 	var m runtime.MemStats
@@ -59,7 +57,7 @@ func main() {
 	runtime.MemProfile(nil, true)
 	runtime.BlockProfile(nil)
 	runtime.MutexProfile(nil)
-	pprof.Lookup("goroutine").WriteTo(os.Stdout, 2)
+	runtime.SetBlockProfileRate(1)
 }
 `;
 
@@ -180,43 +178,88 @@ function changes(
   return Object.keys(changed).length > 0 ? changed : undefined;
 }
 
-function fullName(release: string): string {
-  return release.split(".").length === 2 ? `${release}.0` : release;
+/** As toolchains are called: up to 1.20 the first release of a minor version has no patch number. */
+function releaseName(minor: number, patch: number): string {
+  return patch === 0 && minor <= 20 ? `1.${minor}` : `1.${minor}.${patch}`;
 }
 
-function main(): void {
-  const scratch = mkdtempSync(join(tmpdir(), "procscope-layouts-"));
-  const folder = join(packageRoot, "layouts");
-  mkdirSync(folder, { recursive: true });
-  const rows: LayoutRow[] = [];
-  const references: string[] = [];
-  let previous: Map<RuntimeStruct, Fields> | undefined;
-  try {
-    for (const [index, release] of releases.entries()) {
-      const root = toolchainRoot(release);
-      const layout = measureLayout(build(root, join(scratch, `types-${release}`), typesProgram, []), release);
-      const fields = fieldsOf(layout);
-      const changed = changes(previous, fields);
-      previous = fields;
-      if (changed) rows.push({ from: fullName(release), through: fullName(release), fields: changed });
-      else rows[rows.length - 1] = { ...rows.at(-1)!, through: fullName(release) };
-      console.log(`go${release}: ${changed ? `changes in ${Object.keys(changed).join(", ")}` : "as before"}`);
-      // The last release of each minor version stands for all of them: votes tell what a patch did not touch.
-      if (releases[index + 1]?.split(".")[1] === release.split(".")[1]) continue;
-      const least = (name: string, flags: string[]): Map<string, Map<string, number[]>> =>
-        measureReferences(build(root, join(scratch, `${name}-${release}`), leastProgram, flags), layout);
-      const table = pruneReferences(least("plain", []), least("unoptimised", ["-gcflags=all=-N -l"]));
-      references.push(fullName(release));
-      writeFileSync(
-        join(folder, `${architecture.name}-references-${fullName(release)}.json`),
-        `${JSON.stringify(table)}\n`,
-      );
+class Generator {
+  private readonly scratch = mkdtempSync(join(tmpdir(), "procscope-layouts-"));
+  private readonly folder = join(packageRoot, "layouts");
+  private readonly layouts = new Map<string, MapLayout>();
+  private readonly rows: LayoutRow[] = [];
+  private previous: Map<RuntimeStruct, Fields> | undefined;
+
+  run(): void {
+    mkdirSync(this.folder, { recursive: true });
+    try {
+      for (const release of lastReleases) this.addMinor(release);
+      const table: LayoutTable = { architecture: architecture.name, rows: this.rows, references: lastReleases };
+      writeFileSync(join(this.folder, `${architecture.name}.json`), `${JSON.stringify(table)}\n`);
+    } finally {
+      rmSync(this.scratch, { recursive: true, force: true });
     }
-    const table: LayoutTable = { architecture: architecture.name, rows, references };
-    writeFileSync(join(folder, `${architecture.name}.json`), `${JSON.stringify(table)}\n`);
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
+  }
+
+  private addMinor(release: string): void {
+    const [, minor, last] = release.split(".").map(Number) as [number, number, number];
+    for (const { first, through } of this.stretches(minor, 0, last)) {
+      const fields = fieldsOf(this.layout(minor, first));
+      const changed = changes(this.previous, fields);
+      this.previous = fields;
+      const row = { from: `1.${minor}.${first}`, through: `1.${minor}.${through}` };
+      this.rows.push({ ...row, fields: changed ?? {} });
+      console.log(`${row.from} to ${row.through}: changes in ${Object.keys(changed ?? {}).join(", ")}`);
+    }
+    // The last release of each minor version stands for all of them: votes tell what a patch did not touch.
+    const layout = this.layout(minor, last);
+    const root = toolchainRoot(release);
+    const measure = (name: string, flags: string[]): Map<string, Map<string, number[]>> =>
+      measureReferences(build(root, join(this.scratch, `${name}-${release}`), leastProgram, flags), layout);
+    const table = pruneReferences(measure("plain", []), measure("unoptimised", ["-gcflags=runtime=-N -l"]));
+    writeFileSync(join(this.folder, `${architecture.name}-references-${release}.json`), `${JSON.stringify(table)}\n`);
+  }
+
+  /** Patch releases [low, high] of a minor version in stretches of the same layout. */
+  private stretches(minor: number, low: number, high: number): { first: number; through: number }[] {
+    const differ = changes(fieldsOf(this.layout(minor, low)), fieldsOf(this.layout(minor, high)));
+    if (!differ) return [{ first: low, through: high }];
+    const middle = this.between(minor, low, high);
+    if (middle === undefined) {
+      return [
+        { first: low, through: low },
+        { first: high, through: high },
+      ];
+    }
+    const lower = this.stretches(minor, low, middle);
+    const [joined, ...upper] = this.stretches(minor, middle, high);
+    return [...lower.slice(0, -1), { first: lower.at(-1)!.first, through: joined!.through }, ...upper];
+  }
+
+  /** A release between two that can be had, the most central one; not every toolchain was published as a module. */
+  private between(minor: number, low: number, high: number): number | undefined {
+    const patches = Array.from({ length: high - low - 1 }, (_, i) => low + 1 + i);
+    const distance = (patch: number): number => Math.abs(patch - (low + high) / 2);
+    for (const patch of patches.sort((a, b) => distance(a) - distance(b)).slice(0, mostMissing)) {
+      try {
+        this.layout(minor, patch);
+        return patch;
+      } catch (error) {
+        if (!String(error).includes("not available")) throw error;
+      }
+    }
+    return undefined;
+  }
+
+  private layout(minor: number, patch: number): MapLayout {
+    const release = releaseName(minor, patch);
+    const known = this.layouts.get(release);
+    if (known) return known;
+    const program = build(toolchainRoot(release), join(this.scratch, `types-${release}`), typesProgram, []);
+    const layout = measureLayout(program, release);
+    this.layouts.set(release, layout);
+    return layout;
   }
 }
 
-main();
+new Generator().run();

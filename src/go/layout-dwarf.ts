@@ -6,8 +6,19 @@ export function layoutOfDwarf(types: DwarfTypes): MapLayout {
   const names = new Map(runtimeStructs.map((name) => [`runtime.${name}`, name]));
   const structs = new Map<RuntimeStruct, StructFields>();
   for (const [name, struct] of types.find(new Set(names.keys()))) structs.set(names.get(name)!, flatten(struct));
+  for (const [name, struct] of types.ofVariables(new Set(ofVariables.keys()))) {
+    const type = ofVariables.get(name)!;
+    if (!structs.has(type)) structs.set(type, flatten(struct));
+  }
   return new MapLayout("DWARF", true, structs);
 }
+
+/** Types that are or were without a name of their own: known as those of a variable. */
+const ofVariables: ReadonlyMap<string, RuntimeStruct> = new Map([
+  ["runtime.work", "workType"],
+  ["runtime.debug", "debugVars"],
+  ["runtime.ticks", "ticksType"],
+]);
 
 /** Fields of fields are listed to this depth: mheap_.spanalloc.inuse, mstats.heapStats.stats, gcController.assist…. */
 const depth = 2;

@@ -47,6 +47,7 @@ export const runtimeStructs = [
   "mutex",
   "workType",
   "debugVars",
+  "ticksType",
 ] as const;
 
 export type RuntimeStruct = (typeof runtimeStructs)[number];

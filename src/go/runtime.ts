@@ -66,6 +66,7 @@ export const runtimeGlobals = [
   "blockprofilerate",
   "mutexprofilerate",
   "disableMemoryProfiling",
+  "ticks",
   "semtable",
   "buildVersion",
 ] as const;

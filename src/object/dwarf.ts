@@ -29,6 +29,7 @@ const TAG = {
   typedef: 0x16,
   subrange: 0x21,
   member: 0x0d,
+  variable: 0x34,
 };
 const AT = { name: 0x03, byteSize: 0x0b, upperBound: 0x2f, count: 0x37, location: 0x38, type: 0x49 };
 
@@ -89,13 +90,30 @@ export class DwarfTypes {
 
   /** The named structures, those that are there. Throws MALFORMED. */
   find(names: ReadonlySet<string>): Map<string, DwarfStruct> {
+    return this.search(names, TAG.struct, (unit, die) =>
+      die.byteSize === 0 ? undefined : this.struct(unit, die.at, 0),
+    );
+  }
+
+  /** The types of the named variables where those are structures, also ones without a name. Throws MALFORMED. */
+  ofVariables(names: ReadonlySet<string>): Map<string, DwarfStruct> {
+    return this.search(names, TAG.variable, (_unit, die) => this.resolve(die.type, 0).struct);
+  }
+
+  private search(
+    names: ReadonlySet<string>,
+    tag: number,
+    take: (unit: Unit, die: Die) => DwarfStruct | undefined,
+  ): Map<string, DwarfStruct> {
     return guarded(() => {
       const found = new Map<string, DwarfStruct>();
       for (const unit of this.units) {
-        // Only the top level is looked at: the linker writes types as children of a unit.
+        // Only the top level is looked at: the linker writes types and variables as children of a unit.
         this.children(unit, unit.dies, (die) => {
-          if (die.tag !== TAG.struct || die.byteSize === 0 || !names.has(die.name) || found.has(die.name)) return;
-          found.set(die.name, this.struct(unit, die.at, 0));
+          if (die.tag !== tag || !names.has(die.name) || found.has(die.name)) return;
+          const { name } = die;
+          const struct = take(unit, die);
+          if (struct) found.set(name, struct);
         });
         if (found.size === names.size) break;
       }
@@ -183,7 +201,8 @@ export class DwarfTypes {
       if (name === AT.name && form === 0x08) {
         const end = info.indexOf(0, next);
         // Names are only needed of these: a program has hundreds of thousands of others.
-        if (die.tag === TAG.struct || die.tag === TAG.member) die.name = info.toString("latin1", next, end);
+        if (die.tag === TAG.struct || die.tag === TAG.member || die.tag === TAG.variable)
+          die.name = info.toString("latin1", next, end);
         next = end + 1;
         continue;
       }
