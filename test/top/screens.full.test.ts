@@ -68,7 +68,7 @@ test("g, S, m, /, suspend, interval, refresh", async () => {
   await terminal.until((screen) => /LABEL name/.test(screen) && /no label name/.test(screen));
   terminal.type("g");
   const resources = await terminal.until((screen) => /WAITS FOR/.test(screen) && /chan int at 0x/.test(screen));
-  assert.match(resources, /1000 chan receive .*chan int at 0x[0-9a-f]+, 8 bytes each, unbuffered/);
+  assert.match(resources, /100\d chan receive .*chan int at 0x[0-9a-f]+, 8 bytes each, unbuffered/);
   terminal.type("g/");
   terminal.type("sleeper");
   const filtered = await terminal.until((screen) => /healthySleeper/.test(screen) && !/healthyReceiver/.test(screen));
@@ -107,7 +107,10 @@ test("Enter opens a group, then a stack with what it waits for; Escape goes back
   await terminal.until(/goroutines of main\.healthyReceiver/);
   terminal.press("Enter");
   const waits = await terminal.until(/waits for chan int at 0x/);
-  assert.match(waits, /1999 others wait for it:\n( +goroutine \d+ \[(chan receive|select)\] main\.healthy\w+\n){5}/);
+  assert.match(
+    waits,
+    /(?:1999|200\d) others wait for it:\n( +goroutine \d+ \[(chan receive|select)\] main\.healthy\w+\n){5}/,
+  );
   terminal.type("h");
   await terminal.until(/next grouping/);
   terminal.type("q");

@@ -37,7 +37,7 @@ export class TestTerminal implements Disposable {
 
   /** Text as it is, without names of keys. */
   type(text: string): void {
-    this.tmux("send-keys", "-l", text);
+    this.tmux("send-keys", "-l", "--", text);
   }
 
   /** Keys by tmux' names: Enter, Escape, Up, PageDown, C-c … */
