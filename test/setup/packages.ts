@@ -14,4 +14,6 @@ export const packages: readonly { command: string; package: string; why: string 
     package: "prometheus-process-exporter",
     why: "test/exporter compares every series with it",
   },
+  { command: "zsh", package: "zsh", why: "test/house lets it read its completion script" },
+  { command: "fish", package: "fish", why: "test/house lets it read its completion script" },
 ];
