@@ -27,8 +27,15 @@ function renderOne(value: unknown): string {
   }
 }
 
-/** Whether a file descriptor takes colour: a terminal, unless NO_COLOR or FORCE_COLOR say otherwise. */
-export function takesColour(fd: number): boolean {
+let colour: boolean | undefined;
+
+/** Whether standard output takes colour: a terminal, unless NO_COLOR or FORCE_COLOR say otherwise. Asked once. */
+export function takesColour(): boolean {
+  colour ??= findColour(1);
+  return colour;
+}
+
+function findColour(fd: number): boolean {
   const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
   if (NO_COLOR) return false;
   if (FORCE_COLOR !== undefined && FORCE_COLOR !== "0") return true;

@@ -92,7 +92,7 @@ function emit(reading: Reading, what: readonly unknown[]): void {
   const { write } = settings;
   const line = settings.json
     ? `${JSON.stringify({ schema: "procscope/memdebug/1", ...reading, text, takenAt: new Date().toISOString() })}\n`
-    : memoryLine(reading, text, settings.colour ?? (write === undefined && takesColour(1)));
+    : memoryLine(reading, text, settings.colour ?? (write === undefined && takesColour()));
   if (write) write(line);
   else writeNow(1, line);
 }
