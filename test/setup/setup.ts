@@ -67,7 +67,8 @@ function install(missing: readonly Need[]): void {
   const line = `apt-get update && apt-get install -y --no-install-recommends ${names.join(" ")}`;
   if (process.geteuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) {
     const how = existsSync("/usr/bin/apt-get") ? `sudo sh -c '${line}'` : `install: ${names.join(" ")}`;
-    throw new Error(`the tests need programs that are not installed; run\n  ${how}`);
+    console.error(`the tests need programs that are not installed; run\n  ${how}`);
+    process.exit(1);
   }
   console.log(`setup: ${line}`);
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
