@@ -26,8 +26,9 @@ const worthLooking = 1.3;
 const compareAfter = 64;
 /** A reader that sends nothing for so long has paused. */
 const pauseMilliseconds = 2;
-/** For how long what was measured of looking is believed, in milliseconds. */
-const believed = 5000;
+/** For how long what was measured of looking is believed, in milliseconds; twice as long after each try in vain. */
+const firstBelieved = 250;
+const longestBelieved = 8000;
 
 const F_SETFL = 4;
 const O_RDWR = 2;
@@ -49,10 +50,12 @@ export class RequestWaiter {
   private requests = 0;
   private windowStart = 0;
   private windows = 0;
+  private slowWindows = 0;
   private asleepRate = 0;
   /** What looking brought when it was tried last, and until when that counts. */
   private lookingRate = 0;
   private believedUntil = 0;
+  private believed = firstBelieved;
 
   constructor(fd: number, read: ReadCall) {
     this.fd = fd;
@@ -85,9 +88,13 @@ export class RequestWaiter {
     this.begin(now);
     this.windows++;
     if (this.looking) {
+      // One slow window may be anybody's fault; two are ours.
+      this.slowWindows = rate < this.asleepRate * worthLooking ? this.slowWindows + 1 : 0;
+      const inVain = this.slowWindows > 1;
+      this.believed = inVain ? Math.min(longestBelieved, this.believed * 2) : firstBelieved;
       this.lookingRate = rate;
-      this.believedUntil = now + believed;
-      if (this.windows >= compareAfter || rate < this.asleepRate * worthLooking) this.look(false);
+      this.believedUntil = now + this.believed;
+      if (inVain || this.windows >= compareAfter) this.look(false);
     } else {
       this.asleepRate = rate;
       const unknown = now > this.believedUntil;
@@ -104,6 +111,7 @@ export class RequestWaiter {
   private look(on: boolean): void {
     this.looking = on;
     this.windows = 0;
+    this.slowWindows = 0;
     this.fcntl(this.fd, F_SETFL, on ? O_RDWR | O_NONBLOCK : O_RDWR);
   }
 }
