@@ -48,6 +48,8 @@ func lockBoth(a, b *sync.Mutex) {
 	a.Lock()
 	time.Sleep(50 * time.Millisecond)
 	b.Lock()
+	b.Unlock()
+	a.Unlock()
 }
 
 //go:noinline

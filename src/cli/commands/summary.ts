@@ -11,7 +11,7 @@ import { type PlaceKind, placeKinds, stateCounts, summaryRows } from "../../view
 import { choice, defineCommand, flag, type Invocation, type Option, option, repeated } from "../command.ts";
 import { openSink, paintFor } from "../output.ts";
 import { usageError } from "../parse.ts";
-import { type SummaryHead, summaryJson } from "../summary-json.ts";
+import { headJson, type SummaryHead, summaryJson } from "../summary-json.ts";
 import { headLines, rowLine } from "../summary-text.ts";
 import { resolveTarget, targetOptions } from "../target.ts";
 
@@ -27,7 +27,7 @@ const options = {
   function: option("--function <regex>", "only those with such a function: in the stack, started or creating"),
   label: repeated("--label <key[=value]>", "only those with this pprof label"),
   longerThan: option<Seconds>("--longer-than <duration>", "only those known to wait so long", parseDuration),
-  group: option("--group <what>", "counts by function, reason, creator, state, stack or label:KEY"),
+  group: option("--group <what>", "counts by function, reason, creator, state, stack, resource or label:KEY"),
   from: option("--from <file>", "read a saved dump instead: text, JSON, debug=1 or 2, SIGQUIT log; gzipped or not"),
   nonBlocking: {
     flags: "--non-blocking",
@@ -82,7 +82,8 @@ async function snapshot(go: GoProcess, values: SummaryInvocation["options"]): Pr
     import("../../go/snapshot.ts"),
     import("../../views/live-goroutines.ts"),
   ]);
-  const stacks = values.pc === "start" || values.function !== undefined || values.group === "stack";
+  const stacks =
+    values.pc === "start" || values.function !== undefined || ["stack", "resource"].includes(values.group ?? "");
   return new LiveGoroutines(takeSnapshot(new GoroutineReader(go.runtime), { stacks }));
 }
 
@@ -126,6 +127,10 @@ async function print(invocation: SummaryInvocation, source: GoroutineSource, hea
   const { options: values } = invocation;
   const kind: PlaceKind = values.pc ?? "caller";
   const filter = filterOf(values);
+  if (values.group === "resource") {
+    await printWaits(source, head, filter, values);
+    return;
+  }
   if (values.group !== undefined) {
     const { printGroups } = await import("../summary-groups.ts");
     printGroups(source, { by: values.group, kind, filter, json: values.json, full: values.fullNames, head });
@@ -150,6 +155,21 @@ async function print(invocation: SummaryInvocation, source: GoroutineSource, hea
     }
   }
   if (lines.length > 0) sink.write(`${lines.join("\n")}\n`);
+}
+
+/** Who waits for whom. Throws USAGE for a saved dump, which does not tell it. */
+async function printWaits(
+  source: GoroutineSource,
+  head: SummaryHead,
+  filter: GoroutineFilter,
+  { json, fullNames, pc }: SummaryInvocation["options"],
+): Promise<void> {
+  const { LiveGoroutines } = await import("../../views/live-goroutines.ts");
+  if (!(source instanceof LiveGoroutines) || head.pid === undefined)
+    throw usageError(command, "a saved dump does not tell what its goroutines wait for");
+  const { printResources } = await import("../summary-resources.ts");
+  const words = { head: headLines(head), jsonHead: headJson(head, pc ?? "caller") };
+  printResources(source, { pid: head.pid, filter, json, full: fullNames, ...words });
 }
 
 function programPath(pid: number): string {
