@@ -63,7 +63,7 @@ func main() {
 
 /** The best witnesses of each global that are kept, and offsets of each. */
 const mostWitnesses = 12;
-const moreFromUnoptimised = 4;
+const moreFromOthers = 4;
 const mostOffsets = 8;
 
 function goEnvironment(): NodeJS.ProcessEnv {
@@ -136,17 +136,17 @@ function best(witnesses: ReadonlyMap<string, number[]>, count: number): [string,
     .map(([name, offsets]) => [name, offsets.sort((a, b) => a - b).slice(0, mostOffsets)]);
 }
 
-function pruneReferences(
-  plain: ReadonlyMap<string, Map<string, number[]>>,
-  unoptimised: ReadonlyMap<string, Map<string, number[]>>,
-): References {
+type Measured = ReadonlyMap<string, Map<string, number[]>>;
+
+/** The best of the least program's witnesses; more from one that was not optimised, and from one that does more. */
+function pruneReferences(plain: Measured, unoptimised: Measured, larger: Measured): References {
   const pruned: Record<string, Record<string, number[]>> = {};
   for (const global of runtimeGlobals) {
     const witnesses = new Map(best(plain.get(global) ?? new Map(), mostWitnesses));
-    let more = 0;
-    for (const [name, offsets] of best(unoptimised.get(global) ?? new Map(), mostWitnesses)) {
-      if (witnesses.has(name) || more++ >= moreFromUnoptimised) continue;
-      witnesses.set(name, offsets);
+    for (const other of [unoptimised, larger]) {
+      let more = 0;
+      for (const [name, offsets] of best(other.get(global) ?? new Map(), mostWitnesses))
+        if (!witnesses.has(name) && more++ < moreFromOthers) witnesses.set(name, offsets);
     }
     if (witnesses.size > 0) pruned[global] = Object.fromEntries(witnesses);
   }
@@ -214,9 +214,13 @@ class Generator {
     // The last release of each minor version stands for all of them: votes tell what a patch did not touch.
     const layout = this.layout(minor, last);
     const root = toolchainRoot(release);
-    const measure = (name: string, flags: string[]): Map<string, Map<string, number[]>> =>
-      measureReferences(build(root, join(this.scratch, `${name}-${release}`), leastProgram, flags), layout);
-    const table = pruneReferences(measure("plain", []), measure("unoptimised", ["-gcflags=runtime=-N -l"]));
+    const measure = (name: string, source: string, flags: string[]): Measured =>
+      measureReferences(build(root, join(this.scratch, `${name}-${release}`), source, flags), layout);
+    const table = pruneReferences(
+      measure("plain", leastProgram, []),
+      measure("unoptimised", leastProgram, ["-gcflags=runtime=-N -l"]),
+      measure("larger", typesProgram, []),
+    );
     writeFileSync(join(this.folder, `${architecture.name}-references-${release}.json`), `${JSON.stringify(table)}\n`);
   }
 

@@ -106,9 +106,12 @@ export const globalChecks: Partial<Record<RuntimeGlobal, Check>> = {
 /** class_to_size as its first seven uint16 (runtime/sizeclasses.go), for a scan. */
 export const firstSizeClasses: Buffer = Buffer.from(new Uint16Array([0, 8, 16, 24, 32, 48, 64]).buffer);
 
+/** What a check says of a list that is empty. */
+export const nothingToCheck = "empty yet";
+
 function bucketKind(context: CheckContext, address: Address, kind: number): string | undefined {
   const bucket = word(context, address);
-  if (bucket === 0) return "no bucket yet";
+  if (bucket === 0) return nothingToCheck;
   const typ = context.layout.field("bucket", "typ");
   return bucket && typ && u32(context, bucket + typ.offset) === kind ? `bucket.typ == ${kind}` : undefined;
 }

@@ -3,7 +3,7 @@ import { u64 } from "../base/bytes.ts";
 import { tryRead } from "../base/memory-reader.ts";
 import type { Address } from "../base/units.ts";
 import type { Architecture } from "./architecture.ts";
-import { type CheckContext, firstSizeClasses, globalChecks, sliceAt } from "./global-checks.ts";
+import { type CheckContext, firstSizeClasses, globalChecks, nothingToCheck, sliceAt } from "./global-checks.ts";
 import { type References, referencesOf, symbolNames } from "./layout-table.ts";
 import { type ProgramImage, rangeBytes } from "./program-image.ts";
 import { dataReferences } from "./references.ts";
@@ -47,6 +47,8 @@ function choose(
   const check = globalChecks[name];
   for (const candidate of candidates) {
     const checked = check ? check(context, candidate.address) : candidate.sure ? "" : undefined;
+    // A list that is empty yet looks like every other zero.
+    if (checked === nothingToCheck && !candidate.sure) continue;
     if (checked !== undefined) return { ...candidate, checked };
     if (!check) return undefined;
   }

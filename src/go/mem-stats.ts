@@ -1,4 +1,5 @@
 /** runtime.MemStats of a running program, read from outside without stopping it. */
+import { ProcscopeError } from "../base/errors.ts";
 import { type CachedCounts, HeapCounter, type HeapCounts } from "./heap-counts.ts";
 import { nextGC } from "./heap-goal.ts";
 import type { GoRuntime } from "./runtime.ts";
@@ -58,6 +59,9 @@ const mostTries = 4;
 /** Readings in which sums contradict each other are thrown away; so many in a row do not happen. */
 const mostContradictions = 100;
 
+/** What a program may allocate between two readings. */
+const leastDifference = 4 << 20;
+
 interface Reading {
   readonly memstats: StructView;
   readonly controller: StructView | undefined;
@@ -81,6 +85,25 @@ export class MemStatsReader {
     needGlobal(runtime, "memstats");
     needGlobal(runtime, "mheap_");
     needGlobal(runtime, "allp");
+    if (!runtime.layout.exact) this.checkLayout();
+  }
+
+  /**
+   * The heap in use is kept twice, by the heap itself and in the statistics. A layout that was not measured on this very
+   * version is only believed where both are found to say the same, but for what changed between reading them.
+   */
+  private checkLayout(): void {
+    const reading = this.copy();
+    const { inuse } = heapOf(reading);
+    const counted = this.delta(reading.memstats, "inHeap");
+    const difference = Number(inuse > counted ? inuse - counted : counted - inuse);
+    if (inuse > 0n && difference <= Number(inuse) / 4 + leastDifference) return;
+    const { version, layout } = this.runtime;
+    throw new ProcscopeError(
+      "UNSUPPORTED_TARGET",
+      `the memory statistics of ${version.text} do not fit the ${layout.source}: ${inuse} and ${counted} bytes of heap in use`,
+      { hint: "goroutines can be read all the same; a newer procscope may know this Go version" },
+    );
   }
 
   /** The statistics now. Throws NO_PROCESS where the program has ended. */

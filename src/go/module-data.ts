@@ -40,7 +40,7 @@ export function findModules(image: ProgramImage, layouts: Iterable<Layout>): Fou
   throw new ProcscopeError(
     "UNSUPPORTED_TARGET",
     "a Go program, but its module data has a form that is not known here (a newer Go version?)",
-    { hint: "procscope --version says which Go versions it was made for" },
+    { hint: "a newer release of procscope may know this Go version" },
   );
 }
 
