@@ -9,7 +9,7 @@ import { type DumpOptions, type DumpTally, eachPart } from "./dump.ts";
 /** Goroutines with the same stack and labels. */
 export interface CountedStack {
   count: number;
-  /** Innermost first. One that has none: what it is instead of its innermost frame, then its start function. */
+  /** Innermost first, runtime.goexit included. One that has none: what it is instead of its innermost frame, then its start function. */
   readonly frames: readonly StackEntry[];
   readonly labels: Labels | undefined;
 }
@@ -54,7 +54,7 @@ class StackCounter {
     this.byNode.set(labels ?? noLabels, nodes);
     let stack = nodes.get(node);
     if (stack === undefined) {
-      stack = this.intern(sourceFrames(this.reader.tree, this.reader.code, node), labels);
+      stack = this.intern(sourceFrames(this.reader.tree, this.reader.code, node, true), labels);
       nodes.set(node, stack);
     }
     stack.count++;

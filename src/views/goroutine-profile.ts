@@ -1,4 +1,5 @@
 import type { GoroutineReader } from "../go/goroutine-reader.ts";
+import { stackBottom } from "../go/source-frames.ts";
 import { ProfileBuilder, type StackId } from "../profile/builder.ts";
 import type { Profile } from "../profile/model.ts";
 import { countStacks, type StackEntry } from "./counted-stacks.ts";
@@ -18,7 +19,7 @@ export function goroutineProfile(
   const stacks = new StackMaker(builder, reader, subject.program);
   for (const { count, frames, labels } of countStacks(reader, options, tally)) {
     const set = labels ? [...labels].map(([key, text]) => ({ key, text })) : [];
-    builder.add(stacks.stack(frames), [count], builder.labels(set));
+    builder.add(stacks.stack(frames.filter((frame) => frame.function !== stackBottom)), [count], builder.labels(set));
   }
   return builder.finish();
 }

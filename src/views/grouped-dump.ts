@@ -1,6 +1,7 @@
 /** Stacks with counts, as a process prints them for goroutine?debug=1 (runtime/pprof printCountProfile). */
 import type { GoroutineReader } from "../go/goroutine-reader.ts";
 import type { Labels } from "../go/labels.ts";
+import { stackBottom } from "../go/source-frames.ts";
 import { type CountedStack, countStacks, type StackEntry } from "./counted-stacks.ts";
 import type { DumpOptions, DumpTally } from "./dump.ts";
 
@@ -25,9 +26,10 @@ function labelText(labels: Labels): string {
 
 /** The runtime's own frames at the inner end are left out, unless there are no others. */
 function frameLines(frames: readonly StackEntry[]): string {
-  const first = frames.findIndex(({ function: name }) => !/^(internal\/)?runtime[./]/.test(name));
+  const named = frames.filter(({ function: name }) => name !== stackBottom);
+  const first = named.findIndex(({ function: name }) => !/^(internal\/)?runtime[./]/.test(name));
   return alignedLines(
-    frames
+    named
       .slice(Math.max(0, first))
       .map((frame) =>
         frame.pc === 0 && frame.file === ""
