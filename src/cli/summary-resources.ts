@@ -20,6 +20,8 @@ export interface ResourceRequest {
 
 /** Waiters named with a resource in text. */
 const mostNamed = 10;
+/** Suspects named in text; JSON has all. */
+const mostSuspects = 100;
 
 export function printResources(source: LiveGoroutines, request: ResourceRequest): void {
   const resources = Resources.read(source);
@@ -55,11 +57,18 @@ function resourceLines(resource: Resource, source: LiveGoroutines, full: boolean
 }
 
 function suspectLines({ suspects, complete }: Suspicion, source: LiveGoroutines): string[] {
-  const lines = suspects.map(({ row, reason }) => `  goroutine ${source.id(row)} ${escapeTerminal(reason)}`);
+  const lines = suspects
+    .slice(0, mostSuspects)
+    .map(({ row, reason }) => `  goroutine ${source.id(row)} ${escapeTerminal(reason)}${startedBy(row, source)}`);
+  if (suspects.length > mostSuspects) lines.push(`  … and ${suspects.length - mostSuspects} more`);
   const partly = complete
     ? []
     : ["", "Not all memory could be looked at: channels that nothing refers to are not told."];
   return lines.length === 0 ? partly : ["", "suspects, never certain:", "", ...lines, ...partly];
+}
+
+function startedBy(row: number, source: LiveGoroutines): string {
+  return `; created by ${escapeTerminal(placeText(source.creator(row)))}`;
 }
 
 function resourceJson(resource: Resource, source: LiveGoroutines): Record<string, unknown> {

@@ -15,8 +15,8 @@ export interface PointerScan {
 const chunk: Bytes = 1 << 20;
 /** More resident memory than this is not looked at. */
 const mostBytes: Bytes = 4 * 2 ** 30;
-/** Places kept for one address: what is referred to so often is known well enough. */
-const mostPlaces = 4096;
+/** Places kept for one address: where there are so many, there may be more. */
+export const mostPlaces = 4096;
 const TWO_32 = 4294967296;
 
 /**

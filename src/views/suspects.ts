@@ -7,7 +7,8 @@ import { u64 } from "../base/bytes.ts";
 import { tryRead } from "../base/memory-reader.ts";
 import type { Address, Pid } from "../base/units.ts";
 import { goroutineStatus } from "../go/goroutine-table.ts";
-import { type PointerScan, scanPointers } from "../go/pointer-scan.ts";
+import { HeapSpans } from "../go/heap-spans.ts";
+import { mostPlaces, type PointerScan, scanPointers } from "../go/pointer-scan.ts";
 import type { LiveGoroutines } from "./live-goroutines.ts";
 import { hex, type Resources, resourceText } from "./resources.ts";
 
@@ -29,6 +30,8 @@ export interface Suspicion {
 const recordBytes = 128;
 /** A closure holds its function first; those of go statements hold few values behind it. */
 const closureWords = 8;
+/** Steps from goroutine to goroutine in all: thousands that wait for one lock are not followed from each of them. */
+const mostSteps = 1 << 20;
 /** Goroutines followed for a cycle. */
 const longestCycle = 64;
 
@@ -39,12 +42,13 @@ export function findSuspects(pid: Pid, source: LiveGoroutines, resources: Resour
   const scan: PointerScan =
     wanted.size > 0 ? scanPointers(pid, runtime.memory, wanted) : { places: new Map(), complete: true, bytes: 0 };
   const stacks = new Stacks(source);
+  const spans = HeapSpans.read(runtime);
   const suspects = [
     ...withoutEnd(source, resources),
     ...cycles(source, resources, scan, stacks),
-    ...(scan.complete ? unreachable(source, resources, scan, stacks) : []),
+    ...(scan.complete && spans ? unreachable(source, resources, scan, { stacks, spans }) : []),
   ];
-  return { suspects, complete: scan.complete };
+  return { suspects, complete: scan.complete && spans !== undefined };
 }
 
 function withoutEnd(source: LiveGoroutines, resources: Resources): Suspect[] {
@@ -98,9 +102,8 @@ function cycles(source: LiveGoroutines, resources: Resources, scan: PointerScan,
     const [address] = resources.of(row);
     if (address !== undefined && resources.at(address).kind !== "channel") lockOf.set(row, address);
   }
-  /** Goroutines that wait for another lock, and whose stacks refer to the one that `row` waits for. */
-  const next = (row: number): number[] => {
-    const lock = lockOf.get(row)!;
+  /** Goroutines that wait for another lock, and whose stacks refer to this one. */
+  const next = (lock: Address): number[] => {
     const rows = (scan.places.get(lock) ?? []).flatMap((place) => {
       const stack = stacks.at(place);
       const other = stack?.used ? rowOf.get(stack.row) : undefined;
@@ -108,11 +111,14 @@ function cycles(source: LiveGoroutines, resources: Resources, scan: PointerScan,
     });
     return [...new Set(rows)];
   };
-  const known = new Map<number, number[]>();
+  const known = new Map<Address, number[]>();
+  let budget = mostSteps;
   const nextOf = (row: number): number[] => {
-    const rows = known.get(row) ?? next(row);
-    known.set(row, rows);
-    return rows;
+    const lock = lockOf.get(row)!;
+    const rows = known.get(lock) ?? next(lock);
+    known.set(lock, rows);
+    budget -= rows.length + 1;
+    return budget > 0 ? rows : [];
   };
   return [...lockOf.keys()].flatMap((row) => {
     const path = cycleFrom(row, nextOf);
@@ -154,13 +160,18 @@ function cycleText(path: readonly number[], source: LiveGoroutines, lockOf: Read
   return `may be a deadlock: ${parts.join("; ")}`;
 }
 
+interface Memory {
+  readonly stacks: Stacks;
+  readonly spans: HeapSpans;
+}
+
 /** Goroutines all of whose channels nothing else refers to. */
-function unreachable(source: LiveGoroutines, resources: Resources, scan: PointerScan, stacks: Stacks): Suspect[] {
+function unreachable(source: LiveGoroutines, resources: Resources, scan: PointerScan, memory: Memory): Suspect[] {
   const lonely = new Map<Address, boolean>();
   const isLonely = (address: Address): boolean => {
     let answer = lonely.get(address);
     if (answer === undefined) {
-      answer = nothingElseRefersTo(address, source, resources, scan, stacks);
+      answer = nothingElseRefersTo(address, source, resources, scan, memory);
       lonely.set(address, answer);
     }
     return answer;
@@ -186,18 +197,28 @@ function nothingElseRefersTo(
   source: LiveGoroutines,
   resources: Resources,
   scan: PointerScan,
-  stacks: Stacks,
+  memory: Memory,
 ): boolean {
   const { channel: facts } = resources.at(channel);
-  if (!facts || facts.timer || facts.closed) return false;
+  const places = scan.places.get(channel) ?? [];
+  if (!facts || facts.timer || facts.closed || places.length >= mostPlaces) return false;
   const { waits } = resources;
   const own = (waits.waiters.get(channel) ?? []).filter((row) => waits.entries.get(row)!.length === 1);
   const records = own.flatMap((row) => waits.entries.get(row)!.map((entry) => entry.record));
-  return (scan.places.get(channel) ?? []).every((place) => {
-    const stack = stacks.at(place);
+  return places.every((place) => {
+    const stack = memory.stacks.at(place);
     if (stack) return !stack.used || own.includes(stack.row);
+    // Freed objects, numbers, old stacks and the allocator's own tables refer to nothing.
+    if (!memory.spans.holdsPointers(place) && !isGlobal(place, source)) return true;
     return records.some((record) => place >= record && place < record + recordBytes) || inClosure(place, own, source);
   });
+}
+
+/** Whether a word lies in a module's variables that may hold pointers. */
+function isGlobal(place: Address, source: LiveGoroutines): boolean {
+  return source.snapshot.reader.runtime.modules.some(
+    ({ data, edata, bss, ebss }) => (place >= data && place < edata) || (place >= bss && place < ebss),
+  );
 }
 
 /** Whether a word belongs to the closure that a go statement made for one of these goroutines. */

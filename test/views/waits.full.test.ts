@@ -5,6 +5,7 @@ import { GoProcess } from "../../src/go/process.ts";
 import { takeSnapshot } from "../../src/go/snapshot.ts";
 import { LiveGoroutines } from "../../src/views/live-goroutines.ts";
 import { hex, Resources, resourceText } from "../../src/views/resources.ts";
+import { findSuspects } from "../../src/views/suspects.ts";
 import { build, GoTarget, type Mode } from "../support/go-target.ts";
 
 /** What waits where in targets/waits: by name, kind, how many wait, the state as told. */
@@ -29,6 +30,23 @@ const cells: readonly (readonly [version: string | undefined, mode: Mode])[] = [
   ["1.18.10", "pie"],
   ["1.16.15", "strip"],
 ];
+
+/** The two that lock in opposite order, the forgotten channel and the nil channel; nobody else. */
+function checkSuspects(pid: number, source: LiveGoroutines, resources: Resources, truth: ReadonlyMap<string, string>) {
+  const { suspects, complete } = findSuspects(pid, source, resources);
+  assert.equal(complete, true);
+  const told = suspects.map(({ row, kind }) => {
+    const [address] = resources.of(row);
+    const name = [...truth].find(([, at]) => address !== undefined && at === hex(address))?.[0];
+    return `${kind}: ${name ?? source.reason(row)}`;
+  });
+  assert.deepEqual(told.sort(), [
+    "cycle: first",
+    "cycle: second",
+    "nothing can wake it: chan receive (nil chan)",
+    "unreachable channel: forgotten",
+  ]);
+}
 
 for (const [version, mode] of cells) {
   test(`addresses, kinds, waiters and states: ${version ?? "the newest"} ${mode}`, async () => {
@@ -60,5 +78,6 @@ for (const [version, mode] of cells) {
       if (source.reason(row) === "chan receive (nil chan)") assert.equal(resources.group(row)?.name, "a nil channel");
       if (source.reason(row) === "sleep") assert.equal(resources.group(row), undefined);
     }
+    checkSuspects(target.pid, source, resources, truth);
   });
 }
