@@ -8,14 +8,19 @@ import { ProcscopeError } from "../../src/base/errors.ts";
 import type { Address, Bytes } from "../../src/base/units.ts";
 import { attachRuntime } from "../../src/go/attach.ts";
 import { findBuildInfo } from "../../src/go/build-info.ts";
+import { readChannel } from "../../src/go/channel.ts";
 import { GoroutineReader } from "../../src/go/goroutine-reader.ts";
 import { GoroutineTable } from "../../src/go/goroutine-table.ts";
 import { LabelReader } from "../../src/go/labels.ts";
 import { loadBias } from "../../src/go/load-bias.ts";
+import { MemStatsReader } from "../../src/go/mem-stats.ts";
 import { findModules } from "../../src/go/module-data.ts";
+import { readContentionBuckets, readMemoryBuckets, readThreadStacks } from "../../src/go/profile-buckets.ts";
 import { programImage } from "../../src/go/program-image.ts";
 import type { GoRuntime } from "../../src/go/runtime.ts";
 import { monotonicNow, takeSnapshot } from "../../src/go/snapshot.ts";
+import { goThreads } from "../../src/go/threads.ts";
+import { readWaits } from "../../src/go/waits.ts";
 import { readProcMaps } from "../../src/kernel/proc-maps.ts";
 import { BufferSource, FileSource } from "../../src/object/byte-source.ts";
 import { ElfFile } from "../../src/object/elf.ts";
@@ -350,6 +355,44 @@ forEachSubject("labels", (subject, seed) => {
       for (const address of labelled) labels.read(address);
     },
   );
+});
+
+forEachSubject("what is waited for, threads, statistics and profiles", (subject, seed) => {
+  const { runtime, memory } = subject;
+  const reader = new GoroutineReader(runtime);
+  const addresses = reader.addresses();
+  const table = new GoroutineTable(reader.layout, addresses.length);
+  reader.load(table, addresses, 0, addresses.length);
+  const rows = [...addresses.keys()].filter((row) => !table.gone(row));
+  const waits = (): void => {
+    const found = readWaits(runtime, table, rows, (row) => reader.statusWord(table, row));
+    for (const row of rows)
+      for (const { kind, address } of found.entries.get(row) ?? [])
+        if (kind === "channel") readChannel(runtime, address);
+    goThreads(runtime);
+  };
+  const statistics = (): void => {
+    new MemStatsReader(runtime).read();
+    readMemoryBuckets(runtime);
+    readContentionBuckets(runtime, "block");
+    readThreadStacks(runtime);
+  };
+  // The heap as far as it is in use: records of waiting lie there, and the channels.
+  const heap = memory.regions.filter(({ start, bytes }) =>
+    addresses.some((address) => address >= start && address < start + bytes.length),
+  );
+  const data = ["memstats", "mheap_", "gcController", "mbuckets", "allm", "allp", "semtable"] as const;
+  const windows = data.flatMap((name) => {
+    const address = runtime.globals.get(name);
+    return (address === undefined ? undefined : memory.window(address, name === "mheap_" ? 65536 : 512)) ?? [];
+  });
+  const structs = [...goThreads(runtime).keys()].flatMap((address) => memory.window(address, 512) ?? []);
+  const pick = (random: Random): Buffer | undefined => {
+    const from = [heap.map(({ bytes }) => bytes), windows, structs][random.below(3)]!;
+    return (from.length > 0 ? from : windows)[random.below(Math.max(1, (from.length > 0 ? from : windows).length))];
+  };
+  attack("waits and threads", subject, 400, seed, pick, waits);
+  attack("statistics and profiles", subject, 400, seed + 1, pick, statistics);
 });
 
 after(() => {
