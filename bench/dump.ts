@@ -74,6 +74,13 @@ function cpuOf(pid: number): number {
   return nanoseconds / 1e6;
 }
 
+/** The same of all threads that it ever had, to 10 ms. */
+function ticksOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
 const statusMb = (pid: number, name: string): number =>
   Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1024;
 
@@ -125,11 +132,13 @@ async function delve(target: Target, dlv: string): Promise<Omit<Cost, "gapMs">> 
   let last = { cpuMs: 0, peakMb: 0 };
   const timer = setInterval(() => {
     try {
-      last = { cpuMs: cpuOf(child.pid!), peakMb: statusMb(child.pid!, "VmHWM") };
+      const peakMb = statusMb(child.pid!, "VmHWM");
+      // A process that has ended but was not waited for yet has no memory any more.
+      if (peakMb > 0) last = { cpuMs: ticksOf(child.pid!), peakMb };
     } catch {
       // It has ended.
     }
-  }, 50);
+  }, 20);
   await once(child, "exit");
   clearInterval(timer);
   return { wallMs: performance.now() - began, ...last };
