@@ -186,8 +186,8 @@ class ProfileMaker {
   }
 
   /**
-   * runtime/pprof appendLocsForStack: each address stands for the innermost call at it, so an inlined call and its caller
-   * have one each and share a location here; the callers of the outermost address are only known from its code.
+   * runtime/pprof appendLocsForStack: calls that were inlined into one another share a location, whether they have an
+   * address each or only the innermost has one.
    */
   private stack(pcs: Float64Array): StackId {
     const locations: number[] = [];
@@ -203,8 +203,7 @@ class ProfileMaker {
         flush();
         continue;
       }
-      const own = i === pcs.length - 1 ? withoutWrappers(frames) : frames.slice(0, 1);
-      for (const frame of own) {
+      for (const frame of ownFrames(frames, pcs[i + 1])) {
         const last = pending.at(-1);
         if (last && !(last.inlined && last.entry === frame.entry && last.function !== frame.function)) flush();
         if (pending.length === 0) first = frame.pc;
@@ -230,7 +229,15 @@ class ProfileMaker {
   }
 }
 
-/** Frames that tracebacks leave out (runtime expandFinalInlineFrame). */
-function withoutWrappers(frames: readonly LogicalFrame[]): LogicalFrame[] {
-  return frames.filter((frame, i) => i === 0 || !frame.wrapper || frames[i - 1]!.panics);
+/**
+ * The calls that an address stands for: the innermost one, and its inlined callers unless the next address stands for
+ * them (runtime Frames.Next). Wrappers are left out as tracebacks leave them out.
+ */
+function ownFrames(frames: readonly LogicalFrame[], nextPc: Address | undefined): LogicalFrame[] {
+  const own = [frames[0]!];
+  for (const frame of frames.slice(1)) {
+    if (nextPc === frame.pc + 1) break;
+    if (!frame.wrapper || own.at(-1)!.panics) own.push(frame);
+  }
+  return own;
 }
