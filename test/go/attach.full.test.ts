@@ -72,6 +72,21 @@ for (const mode of ["strip", "pie-strip"] as const) {
   });
 }
 
+for (const mode of ["strip", "pie-strip"] as const) {
+  test(`the program's file has no section headers, as sstrip leaves it (${mode})`, async () => {
+    const path = join(folder, `sstripped-${mode}`);
+    const bytes = readFileSync(await build(currentGo, mode));
+    bytes.fill(0, 40, 48); // e_shoff
+    bytes.fill(0, 60, 64); // e_shnum, e_shstrndx
+    writeFileSync(path, bytes, { mode: 0o755 });
+    await using target = await GoTarget.start(path);
+    await assertSame(await ready(target), await dumpOf(target.pid));
+    const list = await procscope(["ps", "--json"]);
+    const { processes } = JSON.parse(list.stdout) as { processes: { pid: number; goVersion: string }[] };
+    assert.equal(processes.find(({ pid }) => pid === target.pid)?.goVersion, currentGo);
+  });
+}
+
 test("the program's file can only be seen in the target's mount namespace", { skip: rootOnly }, async () => {
   const mount = join(folder, "mount");
   mkdirSync(mount);
