@@ -13,6 +13,7 @@ import type { Rule } from "../../exporter/rules.ts";
 import { startServer } from "../../exporter/server.ts";
 import { collectGarbage, limitYoungGeneration } from "../../exporter/small-heap.ts";
 import type { TopBy } from "../../exporter/top-groups.ts";
+import { keepMemorySmall } from "../../kernel/malloc.ts";
 import { sourceNames } from "../../proc/sources/open.ts";
 import type { SourceName } from "../../proc/sources/source.ts";
 import {
@@ -142,6 +143,7 @@ async function runExporter({
   if (values.version) return print(`procscope exporter, version ${version()} (node ${process.version})\n`);
   if (values.man) return print(manual);
   limitYoungGeneration();
+  keepMemorySmall();
   const rules = await rulesOf(values);
   const exporter = await Exporter.open(settingsOf(values, rules));
   try {
