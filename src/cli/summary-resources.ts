@@ -25,8 +25,9 @@ const mostSuspects = 100;
 
 export function printResources(source: LiveGoroutines, request: ResourceRequest): void {
   const resources = Resources.read(source);
-  const suspicion = findSuspects(request.pid, source, resources);
   const passes = rowFilter(source, request.filter);
+  const { suspects, complete } = findSuspects(request.pid, source, resources);
+  const suspicion = { complete, suspects: suspects.filter(({ row }) => !passes || passes(row)) };
   const shown = resources
     .all()
     .map((resource) => ({ ...resource, waiters: resource.waiters.filter((row) => !passes || passes(row)) }))
@@ -34,9 +35,8 @@ export function printResources(source: LiveGoroutines, request: ResourceRequest)
   const sink = openSink();
   if (request.json) {
     const list = shown.map((resource) => resourceJson(resource, source));
-    const suspects = suspicion.suspects.map(({ row, kind, reason }) => ({ goroutine: source.id(row), kind, reason }));
-    const { complete } = suspicion;
-    const body = { ...request.jsonHead, group: "resource", resources: list, suspects, memoryComplete: complete };
+    const told = suspicion.suspects.map(({ row, kind, reason }) => ({ goroutine: source.id(row), kind, reason }));
+    const body = { ...request.jsonHead, group: "resource", resources: list, suspects: told, memoryComplete: complete };
     sink.write(`${JSON.stringify(body)}\n`);
     return;
   }
