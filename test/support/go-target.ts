@@ -73,6 +73,9 @@ async function compile(version: string, mode: Mode, cwd: string, output: string)
   });
 }
 
+/** Milliseconds between two pieces of an answer: a machine may be busy with other things, a test must end. */
+const longestAnswer = 120_000;
+
 /** A running target that answers requests: see targets/goroutines/main.go. */
 export class GoTarget {
   readonly process: ChildProcess;
@@ -141,8 +144,15 @@ export class GoTarget {
         }
       }
       if (this.ended) throw new Error(`target ${this.pid} ended before it answered ${name}`);
-      await new Promise<void>((resolve) => {
-        this.wake = resolve;
+      await new Promise<void>((resolve, reject) => {
+        const late = setTimeout(
+          () => reject(new Error(`target ${this.pid} did not answer ${name} in ${longestAnswer / 1000} s`)),
+          longestAnswer,
+        );
+        this.wake = () => {
+          clearTimeout(late);
+          resolve();
+        };
       });
       this.wake = undefined;
     }
