@@ -51,6 +51,9 @@ export class RequestWaiter {
   private windowStart = 0;
   private windows = 0;
   private slowWindows = 0;
+  /** Looks of this window, and those that ended asleep. */
+  private looks = 0;
+  private misses = 0;
   private asleepRate = 0;
   /** What looking brought when it was tried last, and until when that counts. */
   private lookingRate = 0;
@@ -71,12 +74,14 @@ export class RequestWaiter {
     if (++this.requests >= windowRequests) this.decide(performance.now());
     let length = this.read(this.fd, buffer, buffer.length);
     if (length !== -EAGAIN || !this.looking) return length;
+    this.looks++;
     const start = performance.now();
     const end = start + lookMilliseconds;
     do {
       length = this.read(this.fd, buffer, buffer.length);
       if (length !== -EAGAIN) return length;
     } while (performance.now() < end);
+    this.misses++;
     this.poll(this.pollEntry, 1, -1);
     const now = performance.now();
     if (now - start > pauseMilliseconds) this.begin(now);
@@ -85,12 +90,12 @@ export class RequestWaiter {
 
   private decide(now: number): void {
     const rate = windowRequests / (now - this.windowStart);
-    this.begin(now);
     this.windows++;
     if (this.looking) {
       // One slow window may be anybody's fault; two are ours.
       this.slowWindows = rate < this.asleepRate * worthLooking ? this.slowWindows + 1 : 0;
-      const inVain = this.slowWindows > 1;
+      // A reader that waits for our CPU never sends while we look.
+      const inVain = this.slowWindows > 1 || this.misses > 0.9 * this.looks;
       this.believed = inVain ? Math.min(longestBelieved, this.believed * 2) : firstBelieved;
       this.lookingRate = rate;
       this.believedUntil = now + this.believed;
@@ -100,11 +105,14 @@ export class RequestWaiter {
       const unknown = now > this.believedUntil;
       if (rate > busyRate && (unknown || this.lookingRate > rate * worthLooking)) this.look(true);
     }
+    this.begin(now);
   }
 
   /** A new window; what it measures must not hold a pause of the reader. */
   private begin(now: number): void {
     this.requests = 0;
+    this.looks = 0;
+    this.misses = 0;
     this.windowStart = now;
   }
 
