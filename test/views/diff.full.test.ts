@@ -91,6 +91,37 @@ test("three snapshots of a program that is started, by another grouping", () => 
   assert.ok(first < second && second < third, String(changes[0].counts));
 });
 
+test("the library: groups, differences and waits of snapshots", async () => {
+  const { attach, compareSnapshots, findSuspects, groupGoroutines, Resources } = await import("../../src/index.ts");
+  await using target = await GoTarget.start(path, { env: { HEALTHY: "30" } });
+  using go = attach(target.pid);
+  const before = go.goroutines().source;
+  await target.ask("leak 9");
+  // A goroutine that was just started may not have come to its channel yet.
+  const isBlocked = (source: typeof before): boolean =>
+    groupGoroutines(source, { kind: "state" }, { filter: { function: /handleRequest/ } }).length === 1 &&
+    groupGoroutines(source, { kind: "start" }, { filter: { reason: "chan", function: /handleRequest/ } })[0]?.count ===
+      9;
+  let after = go.goroutines({ stacks: true }).source;
+  for (let i = 0; i < 100 && !isBlocked(after); i++) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    after = go.goroutines({ stacks: true }).source;
+  }
+  const { changes } = compareSnapshots([before, after]);
+  assert.deepEqual(
+    changes.map((one) => [one.kind, one.change, one.place.function, one.place.line]),
+    [["new", 9, "main.acceptRequest", leakLine]],
+  );
+  const sleeping = groupGoroutines(after, { kind: "start" }, { filter: { reason: "sleep" } });
+  assert.deepEqual(
+    sleeping.map((group) => [group.place.function, group.count]),
+    [["main.healthySleeper", 10]],
+  );
+  const { suspects } = findSuspects(target.pid, after, Resources.read(after));
+  const kinds = suspects.map(({ row, kind }) => `${kind}: ${after.start(row).function}`);
+  assert.deepEqual(kinds, new Array(9).fill("unreachable channel: main.handleRequest"));
+});
+
 test("what is no dump, one file, or nothing at all", () => {
   const wrong = join(folder, "wrong.txt");
   writeFileSync(wrong, "hello\n");
