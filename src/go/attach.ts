@@ -1,9 +1,8 @@
 /** Attach: from a program's memory and file to everything that the readers of its runtime need, each with its evidence. */
 
-import { u64 } from "../base/bytes.ts";
 import { ProcscopeError } from "../base/errors.ts";
-import { type MemoryReader, tryRead } from "../base/memory-reader.ts";
-import type { Address } from "../base/units.ts";
+import type { MemoryReader } from "../base/memory-reader.ts";
+import type { Address, Bytes } from "../base/units.ts";
 import { DwarfTypes } from "../object/dwarf.ts";
 import type { ElfFile } from "../object/elf.ts";
 import { type Architecture, amd64, arm64 } from "./architecture.ts";
@@ -16,7 +15,7 @@ import { layoutOfDwarf } from "./layout-dwarf.ts";
 import { inferGoroutineLayout } from "./layout-infer.ts";
 import { allLayouts, layoutOfTable } from "./layout-table.ts";
 import { findModules } from "./module-data.ts";
-import { type ProgramImage, programImage, rangeBytes } from "./program-image.ts";
+import { type ImageRange, type ProgramImage, programImage, rangeBytes } from "./program-image.ts";
 import type { Evidence, GoRuntime } from "./runtime.ts";
 
 /**
@@ -94,6 +93,7 @@ const unknownVersion: GoVersion = { text: "go (unknown version)", minor: 0, patc
  */
 function scanBuildVersion(image: ProgramImage): string | undefined {
   const found = new Set<string>();
+  const constants = image.ranges.filter((range) => !range.executable);
   for (const range of image.ranges) {
     if (!range.writable) continue;
     const bytes = rangeBytes(image, range);
@@ -101,13 +101,30 @@ function scanBuildVersion(image: ProgramImage): string | undefined {
     for (let at = 0; at + 4 <= words.length; at += 2) {
       const length = words[at + 2]!;
       if (length < 5 || length > 64 || words[at + 3] !== 0) continue;
-      const address = u64(bytes, 4 * at);
-      if (!image.ranges.some((r) => address >= r.start && address + length <= r.end)) continue;
-      const text = tryRead(image.memory, address, length)?.toString("latin1");
-      if (text && /^(go1\.\d+(\.\d+|rc\d+|beta\d+)?( X:\S+)?|devel go1\.\d+-\S+.*)$/.test(text)) found.add(text);
+      const text = versionAt(image, constants, words[at]! + words[at + 1]! * 4294967296, length);
+      if (text) found.add(text);
     }
   }
   return found.size === 1 ? [...found][0] : undefined;
+}
+
+/** The text at an address of the image if it is a version. */
+function versionAt(
+  image: ProgramImage,
+  constants: readonly ImageRange[],
+  address: Address,
+  length: Bytes,
+): string | undefined {
+  for (const range of constants) {
+    if (address < range.start || address + length > range.end) continue;
+    const bytes = rangeBytes(image, range);
+    const at = address - range.start;
+    // "g" of "go1", "d" of "devel": nearly everything else ends here.
+    if (bytes[at] !== 0x67 && bytes[at] !== 0x64) continue;
+    const text = bytes.toString("latin1", at, at + length);
+    if (/^(go1\.\d+(\.\d+|rc\d+|beta\d+)?( X:\S+)?|devel go1\.\d+-\S+.*)$/.test(text)) return text;
+  }
+  return undefined;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Addresses of the runtime's globals: by the symbol table, else by witnesses and a structural scan, always checked. */
 import { u64 } from "../base/bytes.ts";
-import { tryRead } from "../base/memory-reader.ts";
-import type { Address } from "../base/units.ts";
+import { newRangeBuffer, tryRead } from "../base/memory-reader.ts";
+import type { Address, Bytes } from "../base/units.ts";
 import type { Architecture } from "./architecture.ts";
 import { type CheckContext, firstSizeClasses, globalChecks, nothingToCheck, sliceAt } from "./global-checks.ts";
 import { type References, referencesOf, symbolNames } from "./layout-table.ts";
@@ -122,16 +122,31 @@ function collectVotes(
   const module = context.modules[0]!;
   const low = Math.min(module.noptrdata, module.data);
   const high = Math.max(module.end, module.enoptrbss, module.ebss);
-  for (const { name, entry, size } of module.pclntab.functions("runtime")) {
-    const heard = byWitness.get(name);
-    const code = heard && size > 0 && size < 1 << 20 ? tryRead(context.memory, entry, size) : undefined;
-    if (heard === undefined || code === undefined) continue;
+  const witnesses = [...module.pclntab.functions("runtime")]
+    .filter(({ name, size }) => byWitness.has(name) && size > 0 && size < largestFunction)
+    .slice(0, mostWitnesses);
+  const code = newRangeBuffer();
+  context.memory.readRanges(
+    Float64Array.from(witnesses, ({ entry }) => entry),
+    Uint32Array.from(witnesses, ({ size }) => size),
+    witnesses.length,
+    code,
+  );
+  for (const [i, { name, entry, size }] of witnesses.entries()) {
+    const at = code.offsets[i]!;
+    if (at < 0) continue;
     const targets = new Set<Address>();
-    dataReferences(architecture, code, entry, low, high, (address) => targets.add(address));
-    for (const [global, offsets] of heard) vote(ballots.get(global)!, targets, offsets);
+    const note = (address: Address): unknown => targets.add(address);
+    dataReferences(architecture, code.data.subarray(at, at + size), entry, low, high, note);
+    for (const [global, offsets] of byWitness.get(name)!) vote(ballots.get(global)!, targets, offsets);
   }
   return ballots;
 }
+
+/** The tables know fewer; a program that has several functions of a name is not read to its end. */
+const mostWitnesses = 2048;
+/** No function of the runtime is larger; a program that claims so is not read. */
+const largestFunction: Bytes = 1 << 18;
 
 /** A witness votes for each address that explains one of its references, and more for one that explains several. */
 function vote(ballot: Ballot, targets: ReadonlySet<Address>, offsets: readonly number[]): void {
