@@ -30,7 +30,7 @@ export function clip(text: string, width: number): string {
 /** The text in exactly `width` cells: cut with an ellipsis, or filled with blanks. */
 export function fit(text: string, width: number, align: "left" | "right" = "left"): string {
   const wide = displayWidth(text);
-  if (wide > width) return width <= 1 ? clip(text, width) : padded(`${clip(text, width - 1)}…`, width, "left");
+  if (wide > width) return padded(width <= 1 ? clip(text, width) : `${clip(text, width - 1)}…`, width, "left");
   return padded(text, width, align);
 }
 
