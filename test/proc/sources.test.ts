@@ -79,7 +79,7 @@ for (const make of [() => new ProcfsSource(), () => new GatedProcfsSource()]) {
       assert.equal(value(source, pid, "changed"), 1);
       assert.ok(value(source, pid, "utime") > before);
       // It has written its line but may not be back in read(2) yet.
-      for (let i = 0; i < 50 && value(source, pid, "wchan") === 0; i++) {
+      for (let i = 0; i < 500 && value(source, pid, "wchan") === 0; i++) {
         await delay(20);
         scan();
       }
