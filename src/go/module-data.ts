@@ -39,7 +39,7 @@ export function findModules(image: ProgramImage, layouts: Iterable<Layout>): Fou
   if (found) return { ...found, pclntab: tables.found, moduledata: "pointer to the function table" };
   throw new ProcscopeError(
     "UNSUPPORTED_TARGET",
-    "a Go program, but its module data has a form that is not known here (a newer Go version?)",
+    "a Go program, but its module data has a form that is not known here: older than Go 1.16, or newer than procscope",
     { hint: "a newer release of procscope may know this Go version" },
   );
 }
