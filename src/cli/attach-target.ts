@@ -1,5 +1,6 @@
 import { ProcscopeError } from "../base/errors.ts";
 import { GoProcess } from "../go/process.ts";
+import { notice } from "./output.ts";
 import type { Target } from "./target.ts";
 
 /** How often a program that was just started is tried until its runtime is there, and the pause between. */
@@ -16,5 +17,22 @@ export async function attachTarget(target: Target): Promise<GoProcess> {
       if (!target.ended || attempt === startTries || !(error instanceof ProcscopeError)) throw error;
       await new Promise((resolve) => setTimeout(resolve, startPause));
     }
+  }
+}
+
+/**
+ * Attaches where the target is a Go program; undefined where it is none, or cannot be read as one: then its ELF symbols
+ * must do, and standard error says so. Throws NO_PROCESS.
+ */
+export async function attachIfGo(target: Target): Promise<GoProcess | undefined> {
+  try {
+    return await attachTarget(target);
+  } catch (error) {
+    // Whether the process may be looked into at all, the next step will say.
+    const tolerable =
+      error instanceof ProcscopeError && (error.code === "UNSUPPORTED_TARGET" || error.code === "PERMISSION");
+    if (!tolerable) throw error;
+    notice(`named by ELF symbols (${error.message})`);
+    return undefined;
   }
 }

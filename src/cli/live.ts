@@ -2,16 +2,14 @@
 import { ProcscopeError } from "../base/errors.ts";
 import type { Seconds } from "../base/units.ts";
 import { GoroutineReader } from "../go/goroutine-reader.ts";
-import { GoProcess } from "../go/process.ts";
+import type { GoProcess } from "../go/process.ts";
 import { takeSnapshot } from "../go/snapshot.ts";
 import { readProcStat } from "../kernel/proc-stat.ts";
 import { newTally } from "../views/dump.ts";
 import { LiveGoroutines } from "../views/live-goroutines.ts";
 import { tracebackChunks } from "../views/traceback-dump.ts";
+import { attachTarget } from "./attach-target.ts";
 import type { Target } from "./target.ts";
-
-/** How often a program that was just started is tried until its runtime is there. */
-const startTries = 40;
 
 export class Live implements Disposable {
   readonly process: GoProcess;
@@ -21,15 +19,7 @@ export class Live implements Disposable {
 
   /** Attaches. Throws what attaching throws. A program that we have just started is waited for. */
   static async open(target: Target): Promise<Live> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return new Live(GoProcess.attach(target.pid, { exe: target.exe }));
-      } catch (error) {
-        // Between fork and the end of the runtime's start there is no Go program yet.
-        if (!target.ended || attempt === startTries || !(error instanceof ProcscopeError)) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    }
+    return new Live(await attachTarget(target));
   }
 
   private constructor(process: GoProcess) {

@@ -103,7 +103,7 @@ export class Recorder {
   }
 
   finish(): { profile: Profile; report: RecordingReport } {
-    this.close();
+    this.#stopTimers();
     const cpu = this.#cpu?.finish();
     this.#wall?.flush();
     const duration = (performance.now() - this.#began) / 1000;
@@ -123,8 +123,13 @@ export class Recorder {
     return { profile: this.#builder.finish(), report };
   }
 
-  /** Stops the timers; {@link finish} does so too. */
+  /** Stops sampling without a profile; to be called after {@link finish} does no harm. */
   close(): void {
+    this.#stopTimers();
+    this.#cpu?.close();
+  }
+
+  #stopTimers(): void {
     clearInterval(this.#drainTimer);
     clearTimeout(this.#wallTimer);
   }

@@ -6,6 +6,7 @@ import { readProcStatus } from "../../kernel/proc-status.ts";
 import { encoderFor } from "../../profile/encoders.ts";
 import type { Profile } from "../../profile/model.ts";
 import { Recorder, type RecorderOptions, type RecordingKind, type RecordingReport } from "../../sampling/recorder.ts";
+import { attachIfGo } from "../attach-target.ts";
 import { defineCommand, flag, type Invocation, option, optionWithDefault, repeated } from "../command.ts";
 import { jsonHeader, notice, openSink } from "../output.ts";
 import { usageError } from "../parse.ts";
@@ -67,12 +68,13 @@ export const command = defineCommand({
       const { runtimeProfile } = await import("../runtime-profile.ts");
       return emit(await runtimeProfile(target, kind as RuntimeKind), undefined, target, kind, invocation);
     }
-    await using attached = await attachIfGo(target);
-    if (invocation.options.continuous) return continuous(kind as RecordingKind, target, attached.go, invocation);
+    using attached = await attachIfGo(target);
+    const go = attached?.runtime;
+    if (invocation.options.continuous) return continuous(kind as RecordingKind, target, go, invocation);
     const { profile, report } = await record(
       kind as RecordingKind,
       target,
-      attached.go,
+      go,
       invocation,
       invocation.options.duration,
       true,
@@ -92,29 +94,6 @@ function kindOf(operands: readonly string[]): { kind: RecordingKind | RuntimeKin
       `no such kind of profile: ${first}; one of ${[...samplingKinds, ...runtimeKinds].join(", ")}`,
     );
   return { kind, operands: rest };
-}
-
-type Attached = { readonly go: RecorderOptions["go"] } & AsyncDisposable;
-
-/** A Go program is attached to; of any other process the symbols must do. */
-async function attachIfGo(target: Target): Promise<Attached> {
-  const { GoProcess } = await import("../../go/process.ts");
-  try {
-    const process = GoProcess.attach(target.pid, target.exe === undefined ? {} : { exe: target.exe });
-    return {
-      go: process.runtime,
-      async [Symbol.asyncDispose]() {
-        process[Symbol.dispose]();
-      },
-    };
-  } catch (error) {
-    // What cannot be read as Go is sampled by its symbols; whether that is permitted, perf events will say.
-    const tolerable =
-      error instanceof ProcscopeError && (error.code === "UNSUPPORTED_TARGET" || error.code === "PERMISSION");
-    if (!tolerable) throw error;
-    notice(`named by ELF symbols (${error.message})`);
-    return { go: undefined, async [Symbol.asyncDispose]() {} };
-  }
 }
 
 async function record(

@@ -5,6 +5,7 @@ import { type GroupBy, parseGroupBy } from "../../views/groups.ts";
 import { choice, defineCommand, flag, type Invocation, option, optionWithDefault } from "../command.ts";
 import { Live, pause } from "../live.ts";
 import { jsonHeader, openSink } from "../output.ts";
+import { usageError } from "../parse.ts";
 import { resolveTarget, type Target, targetOptions } from "../target.ts";
 import { wholeNumber } from "../whole-number.ts";
 
@@ -27,6 +28,10 @@ const options = {
   limit: optionWithDefault<number>("--limit <n>", "groups in a JSON record", 50, (text) =>
     wholeNumber(text, "--limit", 1),
   ),
+  cpu: flag("--cpu", "functions by CPU time instead of goroutines; of any process"),
+  rate: optionWithDefault<number>("--rate <n>", "with --cpu: samples a second of each running thread", 99, (text) =>
+    wholeNumber(text, "--rate", 1),
+  ),
   json: flag("--json", "print a line of JSON for each look, as without a terminal"),
   nonBlocking: flag("--non-blocking", "accepted for users of gospy: no target is ever paused"),
 };
@@ -46,13 +51,19 @@ export const command = defineCommand({
     ["procscope top --pid 4711", "its goroutines, every 2 seconds"],
     ["procscope top", "all Go processes; Enter goes into one"],
     ["procscope top --interval 1s -- ./server -port 8080", "a program that is started, and ended with the view"],
+    ["procscope top --cpu --pid 4711", "its functions by CPU time"],
     ["procscope top --pid 4711 --count 10 --json > goroutines.ndjson", "ten looks for a script"],
   ],
   async run(invocation) {
     const { options, signal } = invocation;
     const screen = !options.json && process.stdout.isTTY === true && process.stdin.isTTY === true;
+    if (options.cpu && !namesTarget(invocation)) throw usageError({ name: "top" }, "--cpu needs a process");
     if (!namesTarget(invocation)) return screen ? allProcesses(invocation) : listProcesses(invocation);
     await using target = await resolveTarget(invocation);
+    if (options.cpu) {
+      const { topCpu } = await import("../top/run-cpu.ts");
+      return await topCpu(target, { ...options, signal, screen });
+    }
     using live = await Live.open(target);
     // Awaited here: the target is given back when this function returns.
     if (!screen) return await records(invocation, live, target);

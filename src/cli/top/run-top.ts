@@ -1,4 +1,5 @@
 /** Runs the screens: samples at intervals, keys in between, until the user, a signal or the target ends it. */
+import { setFlagsFromString } from "node:v8";
 import { exitStatus, ProcscopeError } from "../../base/errors.ts";
 import type { Seconds } from "../../base/units.ts";
 import type { GroupBy } from "../../views/groups.ts";
@@ -104,6 +105,8 @@ export interface TopOptions extends LoopOptions {
 
 /** `top` of one process. Returns the exit status; throws NO_PROCESS when the target has exited. */
 export async function runTop(live: Live, options: TopOptions): Promise<number> {
+  // V8 lets the young generation grow for throughput; a view that works for milliseconds a second needs a flat one.
+  setFlagsFromString("--semi-space-growth-factor=1");
   const loop = new ScreenLoop(options);
   const sampler = new Sampler(live.process);
   const screen: TopScreen = new TopScreen(
