@@ -92,6 +92,18 @@ export class GoroutineReader {
     throw new ProcscopeError("MALFORMED", "the list of goroutines (runtime.allgs) does not hold together");
   }
 
+  /**
+   * Throws NO_PROCESS where the memory read since {@link addresses} is no longer that program's: it has exited or
+   * executed another one, so that what was told is not the whole. The list only grows, and its first entry stays.
+   */
+  checkSameProgram(addresses: Float64Array): void {
+    const header = tryRead(this.runtime.memory, this.runtime.globals.get("allgs") ?? 0, 16);
+    const first =
+      header && u64(header, 8) >= addresses.length ? tryRead(this.runtime.memory, u64(header, 0), 8) : undefined;
+    if (addresses.length === 0 || (first && u64(first, 0) === addresses[0])) return;
+    throw new ProcscopeError("NO_PROCESS", "the process exited or executed another program while it was read");
+  }
+
   private readFinalizerState(): void {
     const { globals, memory } = this.runtime;
     const status = globals.get("fingStatus");

@@ -45,6 +45,7 @@ export function takeSnapshot(reader: GoroutineReader, options: { readonly stacks
   else
     for (let first = 0; first < count; first += loadRows)
       reader.load(table, addresses, first, Math.min(loadRows, count - first), first);
+  reader.checkSameProgram(addresses);
   return { reader, tree: reader.tree, table, rows: liveRows(table), nodes, now, takenAt };
 }
 

@@ -90,6 +90,7 @@ export function* eachPart(
     options.onProgress?.(Math.min(1, (first + rowsAtOnce) / addresses.length));
     yield;
   }
+  reader.checkSameProgram(addresses);
 }
 
 class DumpVisitor implements GoroutineVisitor {

@@ -58,6 +58,9 @@ export const command = defineCommand({
 
 async function runSummary(invocation: SummaryInvocation): Promise<undefined> {
   const { options: values } = invocation;
+  // Words that mean nothing are told before a process is looked at.
+  if (values.group !== undefined) (await import("../../views/groups.ts")).parseGroupBy(values.group);
+  if (values.function !== undefined) parseFunctionPattern(values.function);
   if (values.from !== undefined) {
     if (values.pid !== undefined || values.name !== undefined || invocation.program || invocation.operands.length > 0)
       throw usageError(command, "--from and a process exclude each other");
