@@ -98,6 +98,9 @@ function voteCandidates(architecture: Architecture, context: CheckContext): Map<
   return found;
 }
 
+/** So many references of one witness to one global tell as much as all of them. */
+const mostOffsets = 3;
+
 interface Ballot {
   witnesses: number;
   readonly scores: Map<Address, number>;
@@ -114,8 +117,9 @@ function collectVotes(
   for (const name of runtimeGlobals) {
     for (const [witness, offsets] of Object.entries(references[name] ?? {})) {
       const list = byWitness.get(witness);
-      if (list) list.push([name, offsets]);
-      else byWitness.set(witness, [[name, offsets]]);
+      const told: [RuntimeGlobal, readonly number[]] = [name, offsets.slice(0, mostOffsets)];
+      if (list) list.push(told);
+      else byWitness.set(witness, [told]);
     }
     ballots.set(name, { witnesses: 0, scores: new Map(), voters: new Map() });
   }

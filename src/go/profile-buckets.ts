@@ -97,6 +97,13 @@ export function readThreadStacks(runtime: GoRuntime): BucketStacks {
   return stacks.finish();
 }
 
+/** What switches each list of buckets on. */
+const rateOf: Partial<Record<RuntimeGlobal, RuntimeGlobal>> = {
+  mbuckets: "MemProfileRate",
+  bbuckets: "blockprofilerate",
+  xbuckets: "mutexprofilerate",
+};
+
 /** A global of eight bytes, or undefined where it is not known. */
 function readInteger(runtime: GoRuntime, name: RuntimeGlobal): number | undefined {
   const address = runtime.globals.get(name);
@@ -149,7 +156,8 @@ class BucketWalk {
     this.runtime = runtime;
     this.head = head;
     this.recordSize = recordSize;
-    needGlobal(runtime, head);
+    // A program that never looks at its profile has nothing that tells where it is; one that is off has no buckets.
+    if (readInteger(runtime, rateOf[head]!) !== 0) needGlobal(runtime, head);
   }
 
   /** The record behind each bucket's stack; valid until the next one. */
