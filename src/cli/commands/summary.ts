@@ -59,7 +59,11 @@ export const command = defineCommand({
 async function runSummary(invocation: SummaryInvocation): Promise<undefined> {
   const { options: values } = invocation;
   // Words that mean nothing are told before a process is looked at.
-  if (values.group !== undefined) (await import("../../views/groups.ts")).parseGroupBy(values.group);
+  if (values.group !== undefined) {
+    const { parseGroupBy } = await import("../../views/groups.ts");
+    if (parseGroupBy(values.group).kind === "resource")
+      throw usageError(command, "what goroutines wait for together is shown by procscope top --group resource");
+  }
   if (values.function !== undefined) parseFunctionPattern(values.function);
   if (values.from !== undefined) {
     if (values.pid !== undefined || values.name !== undefined || invocation.program || invocation.operands.length > 0)
