@@ -2,7 +2,7 @@
  * Where results go. Data goes to standard output (or the file of `-o`), all else to standard error; a closed pipe ends
  * the program quietly; colour only on terminals, NO_COLOR and FORCE_COLOR respected.
  */
-import { closeSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, openSync, realpathSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { styleText } from "node:util";
 import { errnoOf, ProcscopeError } from "../base/errors.ts";
 
@@ -17,7 +17,17 @@ export interface Sink {
 
 /** Standard output, or `path` (created 0600: what is written about a process is for its owner). `-` is standard output. */
 export function openSink(path?: string): Sink {
-  return path === undefined || path === "-" ? new FdSink(1, undefined) : FileSink.create(path);
+  if (path === undefined || path === "-") return new FdSink(1, undefined);
+  try {
+    const there = statSync(path, { throwIfNoEntry: false });
+    if (there?.isDirectory()) throw new ProcscopeError("IO", `${path} is a folder`);
+    // A pipe or a device is written to and never replaced by a file; a link stays one.
+    if (there && !there.isFile()) return new FdSink(openSync(path, "w"), path);
+    return FileSink.create(there ? realpathSync(path) : path);
+  } catch (error) {
+    if (error instanceof ProcscopeError) throw error;
+    throw new ProcscopeError("IO", `cannot create ${path}: ${errnoOf(error) ?? error}`, { cause: error });
+  }
 }
 
 class FdSink implements Sink {
@@ -60,11 +70,7 @@ class FileSink extends FdSink {
 
   static create(path: string): FileSink {
     const temporary = `${path}.${process.pid}.part`;
-    try {
-      return new FileSink(openSync(temporary, "wx", 0o600), path, temporary);
-    } catch (error) {
-      throw new ProcscopeError("IO", `cannot create ${path}: ${errnoOf(error) ?? error}`, { cause: error });
-    }
+    return new FileSink(openSync(temporary, "wx", 0o600), path, temporary);
   }
 
   constructor(fd: number, final: string, temporary: string) {
