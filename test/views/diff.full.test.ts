@@ -77,6 +77,19 @@ test("files: text of the process, our JSON, gzipped; growth, loss, new and gone;
   procscope(["diff", first, second, "--fail-on-growth", "8"], 0);
 });
 
+test("two profiles are told apart from dumps by their content, and compared by function", async () => {
+  await using target = await GoTarget.start(path, { env: { HEALTHY: "30" } });
+  const files = [join(folder, "one"), join(folder, "two")] as const;
+  await target.ask("leak 2");
+  writeFileSync(files[0], procscope(["dump", "--pid", String(target.pid), "--format", "pprof"]));
+  await target.ask("leak 6");
+  writeFileSync(files[1], procscope(["dump", "--pid", String(target.pid), "--format", "pprof"]));
+  const text = procscope(["diff", ...files]).toString();
+  assert.match(text, /Total: 33 before, 39 after: \+6/);
+  assert.match(text, /\+6 +main\.handleRequest/);
+  procscope(["diff", ...files, "--fail-on-growth", "6"], 6);
+});
+
 test("three snapshots of a program that is started, by another grouping", () => {
   const words = ["diff", "--interval", "1s", "--count", "3", "--group", "start", "--json", "--", path];
   const result = spawnSync(process.execPath, [procscope.path, ...words], {
