@@ -1,5 +1,6 @@
 import { ProcscopeError } from "../base/errors.ts";
 import { GoProcess } from "../go/process.ts";
+import type { RuntimeGlobal } from "../go/runtime.ts";
 import { notice } from "./output.ts";
 import type { Target } from "./target.ts";
 
@@ -7,11 +8,14 @@ import type { Target } from "./target.ts";
 const startTries = 40;
 const startPause = 50;
 
-/** Attaches to a target; a program that we have just started is waited for. Throws what attaching throws. */
-export async function attachTarget(target: Target): Promise<GoProcess> {
+/**
+ * Attaches to a target; a program that we have just started is waited for. `globals` are the runtime's globals that will
+ * be needed: all, unless fewer are named. Throws what attaching throws.
+ */
+export async function attachTarget(target: Target, globals?: readonly RuntimeGlobal[]): Promise<GoProcess> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return GoProcess.attach(target.pid, { exe: target.exe });
+      return GoProcess.attach(target.pid, { exe: target.exe, globals });
     } catch (error) {
       // Between fork and the end of the runtime's start there is no Go program yet.
       if (!target.ended || attempt === startTries || !(error instanceof ProcscopeError)) throw error;

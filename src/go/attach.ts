@@ -16,13 +16,19 @@ import { inferGoroutineLayout } from "./layout-infer.ts";
 import { allLayouts, layoutOfTable } from "./layout-table.ts";
 import { findModules } from "./module-data.ts";
 import { type ImageRange, type ProgramImage, programImage, rangeBytes } from "./program-image.ts";
-import type { Evidence, GoRuntime } from "./runtime.ts";
+import { type Evidence, type GoRuntime, type RuntimeGlobal, runtimeGlobals } from "./runtime.ts";
 
 /**
- * Finds the Go runtime of a program. `bias` is what is added to the addresses of its file. Throws UNSUPPORTED_TARGET
+ * Finds the Go runtime of a program. `bias` is what is added to the addresses of its file; only
+ * globals of these names are looked for. Throws UNSUPPORTED_TARGET
  * where it is not a Go program or has a form that is not known, MALFORMED for what does not hold together.
  */
-export function attachRuntime(memory: MemoryReader, elf: ElfFile, bias: Address): GoRuntime {
+export function attachRuntime(
+  memory: MemoryReader,
+  elf: ElfFile,
+  bias: Address,
+  names: readonly RuntimeGlobal[] = runtimeGlobals,
+): GoRuntime {
   const image = programImage(memory, elf, bias);
   const architecture = architectureOf(elf);
   const evidence: Evidence[] = [];
@@ -32,7 +38,7 @@ export function attachRuntime(memory: MemoryReader, elf: ElfFile, bias: Address)
   evidence.push({ subject: "pclntab", found: found.pclntab, checked: found.modules[0]!.pclntab.format });
   evidence.push({ subject: "moduledata", found: found.moduledata, checked: found.checked });
   const context = withInference({ memory, layout: found.layout, modules: found.modules, version: build.version });
-  const globals = findGlobals(image, architecture, context);
+  const globals = findGlobals(image, architecture, context, names);
   evidence.push(...checkLayout(context, globals.globals), ...globals.evidence);
   return {
     memory,

@@ -21,12 +21,18 @@ interface Candidate {
   readonly sure: boolean;
 }
 
-export function findGlobals(image: ProgramImage, architecture: Architecture, context: CheckContext): FoundGlobals {
+/** Finds the globals of these names; fewer names cost less where there are no symbols. */
+export function findGlobals(
+  image: ProgramImage,
+  architecture: Architecture,
+  context: CheckContext,
+  names: readonly RuntimeGlobal[],
+): FoundGlobals {
   const globals = new Map<RuntimeGlobal, Address>();
   const evidence: Evidence[] = [];
   const bySymbol = symbolCandidates(image);
-  const candidates = bySymbol ?? voteCandidates(architecture, context);
-  for (const name of runtimeGlobals) {
+  const candidates = bySymbol ?? voteCandidates(architecture, context, names);
+  for (const name of names) {
     const chosen = choose(name, context, candidates.get(name) ?? []) ?? scan(name, image, context);
     if (chosen === undefined) {
       if (candidates.get(name)?.length) evidence.push({ subject: `global ${name}`, found: "not found", checked: "" });
@@ -72,11 +78,15 @@ function symbolCandidates(image: ProgramImage): Map<RuntimeGlobal, Candidate[]> 
 /** Witnesses of the nearest version vote for addresses; more than this many candidates are never looked at. */
 const mostCandidates = 40;
 
-function voteCandidates(architecture: Architecture, context: CheckContext): Map<RuntimeGlobal, Candidate[]> {
+function voteCandidates(
+  architecture: Architecture,
+  context: CheckContext,
+  names: readonly RuntimeGlobal[],
+): Map<RuntimeGlobal, Candidate[]> {
   const found = new Map<RuntimeGlobal, Candidate[]>();
   const table = referencesOf(architecture, context.version);
   if (table === undefined) return found;
-  const votes = collectVotes(table.references, architecture, context);
+  const votes = collectVotes(table.references, architecture, context, names);
   for (const [name, ballot] of votes) {
     const ranked = [...ballot.scores].sort((a, b) => b[1] - a[1]).slice(0, mostCandidates);
     const [first, second] = ranked;
@@ -111,10 +121,11 @@ function collectVotes(
   references: References,
   architecture: Architecture,
   context: CheckContext,
+  names: readonly RuntimeGlobal[],
 ): Map<RuntimeGlobal, Ballot> {
   const byWitness = new Map<string, [RuntimeGlobal, readonly number[]][]>();
   const ballots = new Map<RuntimeGlobal, Ballot>();
-  for (const name of runtimeGlobals) {
+  for (const name of names) {
     for (const [witness, offsets] of Object.entries(references[name] ?? {})) {
       const list = byWitness.get(witness);
       const told: [RuntimeGlobal, readonly number[]] = [name, offsets.slice(0, mostOffsets)];

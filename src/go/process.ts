@@ -10,11 +10,13 @@ import { attachRuntime } from "./attach.ts";
 import type { BuildInfo, GoVersion } from "./build-info.ts";
 import { loadBias } from "./load-bias.ts";
 import { type MemStats, MemStatsReader } from "./mem-stats.ts";
-import type { Evidence, GoRuntime } from "./runtime.ts";
+import type { Evidence, GoRuntime, RuntimeGlobal } from "./runtime.ts";
 
 export interface AttachOptions {
   /** The program's file, where /proc/PID/exe is not it or cannot be opened. */
   readonly exe?: string | undefined;
+  /** The runtime globals to look for; all of them by default. Fewer are found sooner in programs without symbols. */
+  readonly globals?: readonly RuntimeGlobal[] | undefined;
 }
 
 /** What is known of a Go process from the moment of attaching. */
@@ -92,7 +94,7 @@ function findRuntime(pid: Pid, memory: ProcessMemory, options: AttachOptions): G
       hint: "leave --exe away, or name the file that the process was started from",
     });
   }
-  return attachRuntime(memory, elf, bias);
+  return attachRuntime(memory, elf, bias, options.globals);
 }
 
 function openProgram(pid: Pid, path: string, named: boolean): FileSource {

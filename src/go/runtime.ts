@@ -73,6 +73,16 @@ export const runtimeGlobals = [
 
 export type RuntimeGlobal = (typeof runtimeGlobals)[number];
 
+/** What reading goroutines, their stacks and threads needs. */
+export const goroutineGlobals: readonly RuntimeGlobal[] = [
+  "allgs",
+  "allm",
+  "waitReasonStrings",
+  "gStatusStrings",
+  "fingStatus",
+  "fingRunning",
+];
+
 /** The module whose text holds `pc`, or undefined. */
 export function moduleOf(runtime: Pick<GoRuntime, "modules">, pc: Address): GoModule | undefined {
   for (const module of runtime.modules) if (pc >= module.text && pc < module.etext) return module;

@@ -1,6 +1,7 @@
 import { readlinkSync } from "node:fs";
 import { ProcscopeError } from "../../base/errors.ts";
 import { GoroutineReader } from "../../go/goroutine-reader.ts";
+import { goroutineGlobals } from "../../go/runtime.ts";
 import { type DumpTally, dumpChunks, dumpFormats, newTally } from "../../views/dump.ts";
 import { attachTarget } from "../attach-target.ts";
 import { choice, defineCommand, flag, type Invocation, option } from "../command.ts";
@@ -51,7 +52,7 @@ async function runDump(invocation: Invocation<typeof options>): Promise<undefine
   if (format === "pprof" && values.output === undefined && process.stdout.isTTY)
     throw new ProcscopeError("USAGE", "a pprof profile is no text for a terminal", { hint: "give a file with -o" });
   await using target = await resolveTarget(invocation);
-  using go = await attachTarget(target);
+  using go = await attachTarget(target, goroutineGlobals);
   const reader = new GoroutineReader(go.runtime);
   const tally = newTally();
   const subject = {

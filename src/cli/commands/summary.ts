@@ -75,8 +75,11 @@ async function runSummary(invocation: SummaryInvocation): Promise<undefined> {
     return undefined;
   }
   await using target = await resolveTarget(invocation);
-  const { attachTarget } = await import("../attach-target.ts");
-  using go = await attachTarget(target);
+  const [{ attachTarget }, { goroutineGlobals }] = await Promise.all([
+    import("../attach-target.ts"),
+    import("../../go/runtime.ts"),
+  ]);
+  using go = await attachTarget(target, values.verbose ? undefined : goroutineGlobals);
   const source = await snapshot(go, values);
   await print(invocation, source, await liveHead(go, source, values));
   return undefined;
