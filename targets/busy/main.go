@@ -100,7 +100,7 @@ func once() {
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
 	x := uint64(88172645463325252)
 	ints := make([]int, 4000)
-	for i := 0; i < 250; i++ {
+	for i := 0; i < 2500; i++ {
 		for k := 0; k < 1000; k++ {
 			x = leafCaller(x)
 		}
