@@ -66,7 +66,12 @@ export function option<T = string>(flags: string, help: string, parse?: (text: s
 }
 
 /** An option with a default. */
-export function optionWithDefault<T>(flags: string, help: string, fallback: NoInfer<T>, parse: (text: string) => T): Option<T> {
+export function optionWithDefault<T>(
+  flags: string,
+  help: string,
+  fallback: NoInfer<T>,
+  parse: (text: string) => T,
+): Option<T> {
   return { flags, help, parse, default: fallback };
 }
 
