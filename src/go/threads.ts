@@ -14,6 +14,8 @@ export interface GoThread {
   readonly tid: Tid;
   /** Address of the g that it runs; 0 where it runs none. */
   readonly current: Address;
+  /** Address of its g0, on whose stack the scheduler runs. */
+  readonly scheduler: Address;
 }
 
 /** Linux' largest pid, by default and by kernel limit. */
@@ -26,12 +28,20 @@ export function goThreads(runtime: GoRuntime): ReadonlyMap<Address, GoThread> {
   const first = globals.get("allm");
   const head = first === undefined ? undefined : tryRead(memory, first, 8);
   if (!head) return threads;
-  const [id, tid, current, link] = ["id", "procid", "curg", "alllink"].map((path) => requiredOffset(layout, "m", path));
-  const length = Math.max(id!, tid!, current!, link!) + 8;
+  const [id, tid, current, scheduler, link] = ["id", "procid", "curg", "g0", "alllink"].map((path) =>
+    requiredOffset(layout, "m", path),
+  );
+  const length = Math.max(id!, tid!, current!, scheduler!, link!) + 8;
   for (let at = u64(head, 0); at !== 0 && !threads.has(at) && threads.size < mostThreads; ) {
     const m = tryRead(memory, at, length);
     if (!m) break;
-    threads.set(at, { address: at, id: u64(m, id!), tid: u64(m, tid!), current: u64(m, current!) });
+    threads.set(at, {
+      address: at,
+      id: u64(m, id!),
+      tid: u64(m, tid!),
+      current: u64(m, current!),
+      scheduler: u64(m, scheduler!),
+    });
     at = u64(m, link!);
   }
   return threads;

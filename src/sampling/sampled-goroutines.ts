@@ -9,6 +9,7 @@ import { u64 } from "../base/bytes.ts";
 import { newRangeBuffer } from "../base/memory-reader.ts";
 import type { Address, Tid } from "../base/units.ts";
 import { type GoRuntime, moduleOf } from "../go/runtime.ts";
+import { goThreads } from "../go/threads.ts";
 import type { SampleBatch } from "../kernel/perf-samples.ts";
 import type { Label } from "../profile/model.ts";
 import type { GoroutineTeller } from "./goroutine-teller.ts";
@@ -24,18 +25,11 @@ interface Offsets {
   readonly goid: number;
   readonly gopc: number;
   readonly labels: number;
-  readonly m: number;
   readonly gEnd: number;
   readonly curg: number;
-  readonly g0: number;
-  readonly procid: number;
-  readonly alllink: number;
-  readonly mEnd: number;
 }
 
 const scheduler: SampledGoroutine = { id: 0, labels: [{ key: "goroutine", text: "scheduler" }] };
-/** More threads than the kernel's default limit: a chain longer than this is not one. */
-const mostThreads = 40_000;
 
 export class SampledGoroutines {
   readonly #runtime: GoRuntime;
@@ -148,17 +142,10 @@ export class SampledGoroutines {
     return all;
   }
 
-  /** Walks runtime.allm: every thread's m, its kernel thread id and its g0. */
   #readThreads(): void {
-    const o = this.#offsets;
-    const m = Buffer.alloc(o.mEnd);
-    let at = this.#pointerAt(this.#runtime.globals.get("allm")!);
-    for (let i = 0; at !== 0 && i < mostThreads; i++) {
-      if (this.#runtime.memory.readInto(m, 0, o.mEnd, at) !== o.mEnd) return;
-      this.#g0s.add(u64(m, o.g0));
-      const tid = u64(m, o.procid);
-      if (tid !== 0) this.#mOfThread.set(tid, at);
-      at = u64(m, o.alllink);
+    for (const { address, tid, scheduler } of goThreads(this.#runtime).values()) {
+      this.#g0s.add(scheduler);
+      if (tid !== 0) this.#mOfThread.set(tid, address);
     }
   }
 
@@ -170,20 +157,12 @@ export class SampledGoroutines {
 
 function offsetsOf({ layout }: GoRuntime): Offsets | undefined {
   const g = (path: string): number => layout.field("g", path)?.offset ?? Number.NaN;
-  const m = (path: string): number => layout.field("m", path)?.offset ?? Number.NaN;
   const found = {
     goid: g("goid"),
     gopc: g("gopc"),
     labels: g("labels"),
-    m: g("m"),
-    curg: m("curg"),
-    g0: m("g0"),
-    procid: m("procid"),
-    alllink: m("alllink"),
+    curg: layout.field("m", "curg")?.offset ?? Number.NaN,
   };
-  const ends = {
-    gEnd: Math.max(found.goid, found.gopc, found.labels, found.m) + 8,
-    mEnd: Math.max(found.curg, found.g0, found.procid, found.alllink) + 8,
-  };
-  return Object.values(found).some(Number.isNaN) ? undefined : { ...found, ...ends };
+  if (Object.values(found).some(Number.isNaN)) return undefined;
+  return { ...found, gEnd: Math.max(found.goid, found.gopc, found.labels) + 8 };
 }
