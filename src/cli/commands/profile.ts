@@ -194,7 +194,7 @@ function sayReport(report: RecordingReport): void {
   if (cpu) {
     const goroutines =
       cpu.goSamples > 0
-        ? `; goroutine known for ${percent(cpu.goroutineKnown, cpu.goSamples)} of samples in Go code`
+        ? `; goroutine known for ${percent(cpu.goroutineKnown, cpu.goSamples)} of ${cpu.goSamples} samples on goroutines, ${cpu.schedulerSamples} in the scheduler`
         : "";
     const repaired = cpu.repaired > 0 ? `, ${cpu.repaired} callers put back` : "";
     notice(
