@@ -69,7 +69,12 @@ for (const make of [() => new ProcfsSource(), () => new GatedProcfsSource()]) {
       scan();
       assert.ok(source.processes.born.includes(source.processes.find(pid)));
       scan();
-      scan();
+      // It may still be on its way to its first read(2).
+      for (let i = 0; i < 500; i++) {
+        scan();
+        if (source.name !== "procfs-gated" || value(source, pid, "changed") === 0) break;
+        await delay(20);
+      }
       const before = value(source, pid, "utime");
       if (source.name === "procfs-gated") assert.equal(value(source, pid, "changed"), 0);
       child.stdin!.write("\n");
@@ -97,14 +102,16 @@ for (const make of [() => new ProcfsSource(), () => new GatedProcfsSource()]) {
         stdio: ["pipe", "ignore", "ignore"],
       });
       children.push(child);
-      await delay(150);
+      await delay(500);
       scan();
       const mark = value(source, child.pid!, "execMark");
       scan();
       assert.equal(value(source, child.pid!, "execMark"), mark);
       child.stdin!.write("\n");
-      await delay(200);
-      scan();
+      for (let i = 0; i < 500 && value(source, child.pid!, "execMark") === mark; i++) {
+        await delay(20);
+        scan();
+      }
       assert.notEqual(value(source, child.pid!, "execMark"), mark);
     });
 
