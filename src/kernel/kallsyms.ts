@@ -3,6 +3,7 @@
  * perf samples: the signed value of the word, so negative.
  */
 import { readFileSync } from "node:fs";
+import { countUpTo } from "../base/sorted.ts";
 
 const newline = 10;
 const space = 32;
@@ -66,15 +67,9 @@ export class KernelSymbols {
 
   /** The function at a (negative) address, "name" or "name [module]"; undefined below the first one. */
   lookup(address: number): string | undefined {
-    let low = 0;
-    let high = this.#addresses.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#addresses[middle]! <= address) low = middle + 1;
-      else high = middle;
-    }
-    if (low === 0) return undefined;
-    const at = this.#names[low - 1]!;
+    const behind = countUpTo(this.#addresses, address);
+    if (behind === 0) return undefined;
+    const at = this.#names[behind - 1]!;
     return this.#text.toString("latin1", at, lineEnd(this.#text, at)).replace("\t", " ");
   }
 

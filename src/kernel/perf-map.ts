@@ -7,6 +7,7 @@
  * regular file of the target's user, and is read up to a bound.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { countUpTo } from "../base/sorted.ts";
 import type { Address, Bytes, Pid } from "../base/units.ts";
 import { readProcStatus } from "./proc-status.ts";
 
@@ -70,15 +71,9 @@ export class PerfMap {
 
   /** The name of the code at an address, or undefined. */
   lookup(address: Address): string | undefined {
-    let low = 0;
-    let high = this.#starts.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#starts[middle]! <= address) low = middle + 1;
-      else high = middle;
-    }
-    if (low === 0 || address >= this.#ends[low - 1]!) return undefined;
-    const at = this.#names[low - 1]!;
+    const behind = countUpTo(this.#starts, address);
+    if (behind === 0 || address >= this.#ends[behind - 1]!) return undefined;
+    const at = this.#names[behind - 1]!;
     const end = this.#text.indexOf(10, at);
     return this.#text.toString("utf8", at, Math.min(end < 0 ? this.#text.length : end, at + longestName));
   }

@@ -22,17 +22,7 @@ export class ProcBuffer {
 
   /** Reads the whole file. False where it could not be read, `errno` then says why; never throws. */
   read(path: string): boolean {
-    let fd: number;
-    try {
-      fd = openSync(path, "r");
-    } catch (error) {
-      return this.failed(error);
-    }
-    try {
-      return this.readFd(fd, true);
-    } finally {
-      closeSync(fd);
-    }
+    return this.open(path, true);
   }
 
   /**
@@ -59,6 +49,10 @@ export class ProcBuffer {
 
   /** One open, one read(2), one close: for files that the kernel makes in one piece. */
   readOnce(path: string): boolean {
+    return this.open(path, false);
+  }
+
+  private open(path: string, whole: boolean): boolean {
     let fd: number;
     try {
       fd = openSync(path, "r");
@@ -66,7 +60,7 @@ export class ProcBuffer {
       return this.failed(error);
     }
     try {
-      return this.readFd(fd, false);
+      return this.readFd(fd, whole);
     } finally {
       closeSync(fd);
     }

@@ -1,5 +1,6 @@
 /** All functions of an ELF file by address, from .symtab and .dynsym, as columns: for naming code of any language. */
 import { cString, u64 } from "../base/bytes.ts";
+import { countUpTo } from "../base/sorted.ts";
 import type { Address } from "../base/units.ts";
 import type { ElfFile } from "./elf.ts";
 
@@ -36,15 +37,9 @@ export class ElfFunctions {
 
   /** The linker's name of the function at an address of the file (before the load bias), or undefined. */
   lookup(address: Address): string | undefined {
-    let low = 0;
-    let high = this.#starts.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#starts[middle]! <= address) low = middle + 1;
-      else high = middle;
-    }
+    const behind = countUpTo(this.#starts, address);
     // Of several names for one address the first holds; a function that encloses others may begin some entries before.
-    for (let i = low - 1, tries = 0; i >= 0 && tries < 8; i--, tries++) {
+    for (let i = behind - 1, tries = 0; i >= 0 && tries < 8; i--, tries++) {
       const { address: start, size, names, name } = this.#entries[i]!;
       if (address < start + (size || mostUnsized)) return cString(names, name, longestName);
     }
