@@ -2,6 +2,7 @@
 /** The command line tool: finds the command, runs it, and turns what it throws into one sentence and an exit status. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { letNodeEnd } from "../base/clean-exit.ts";
 import { errnoOf, exitStatus, ProcscopeError } from "../base/errors.ts";
 import { escapeTerminal } from "../base/escape.ts";
 import { packageRoot } from "../base/package-root.ts";
@@ -62,14 +63,13 @@ function report(error: unknown): number {
   return exitStatus.failure;
 }
 
-main(process.argv.slice(2)).then(
-  (status) => {
+process.on("exit", letNodeEnd);
+main(process.argv.slice(2))
+  .catch(report)
+  .then((status) => {
     process.exitCode = status;
-  },
-  (error) => {
-    process.exitCode = report(error);
-  },
-);
+    letNodeEnd();
+  });
 process.stdout.on("error", (error) => {
   if (errnoOf(error) === "EPIPE") process.exit(exitStatus.ok);
 });

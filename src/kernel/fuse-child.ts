@@ -1,4 +1,5 @@
 /** The program of the server that fuse-supervisor.ts starts, and starts again. */
+import { letNodeEnd } from "../base/clean-exit.ts";
 import type { ChildOrder, ChildReport } from "./fuse-supervisor.ts";
 import { FuseThreads } from "./fuse-threads.ts";
 
@@ -6,6 +7,7 @@ function report(message: ChildReport): void {
   if (process.connected) process.send?.(message);
 }
 
+process.on("exit", letNodeEnd);
 process.once("message", async (order: ChildOrder) => {
   try {
     const threads = await FuseThreads.start({

@@ -1,5 +1,6 @@
 /** The program of the threads of fuse-threads.ts. */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { letNodeEnd } from "../base/clean-exit.ts";
 import { assert } from "../base/errors.ts";
 import { replyTo, requestResend, serveBlocking } from "./fuse-device.ts";
 import { getU64, inHeader, opcode } from "./fuse-protocol.ts";
@@ -67,7 +68,10 @@ async function runBack(): Promise<void> {
     const words = new Uint32Array(copy, 0, copy.byteLength >> 2);
     void session.handle(Buffer.from(copy), words, copy.byteLength);
   });
-  requests.on("close", () => process.exit(0));
+  requests.on("close", () => {
+    letNodeEnd();
+    process.exit(0);
+  });
   parentPort?.on("message", () => tell({ kind: "held", ...session.held }));
   tell({ kind: "ready" });
 }

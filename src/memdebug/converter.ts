@@ -1,5 +1,6 @@
 /** The converting process of conversion.ts: reads one raw profile, writes one file, removes the raw one. */
 import { readFileSync, rmSync } from "node:fs";
+import { letNodeEnd } from "../base/clean-exit.ts";
 import { ProcscopeError } from "../base/errors.ts";
 import { collapseNodeInternals } from "../profile/collapse.ts";
 import { encoderFor } from "../profile/encoders.ts";
@@ -34,7 +35,9 @@ async function run(job: ConversionJob): Promise<void> {
   rmSync(job.raw, { force: true });
 }
 
-run(JSON.parse(process.argv[2] ?? "") as ConversionJob).catch((error: unknown) => {
-  process.stderr.write(error instanceof ProcscopeError ? error.message : String(error));
-  process.exitCode = 1;
-});
+run(JSON.parse(process.argv[2] ?? "") as ConversionJob)
+  .catch((error: unknown) => {
+    process.stderr.write(error instanceof ProcscopeError ? error.message : String(error));
+    process.exitCode = 1;
+  })
+  .then(letNodeEnd);

@@ -144,7 +144,8 @@ assert.match(lines[2], /\\[thrower threw\\]/);
 const slow = memdebug.wrap(async (n) => { await new Promise((r) => setTimeout(r, 30)); if (n < 0) throw new Error("no"); return n; }, "slow");
 assert.equal(await slow(5), 5);
 await assert.rejects(slow(-1), /no/);
-assert.match(lines[3], /^ +[3-9]\\d\\.\\d+ms .*\\[slow\\]/);
+// A timer's 30 ms are whole milliseconds of the loop's clock: a little less may have passed.
+assert.match(lines[3], /^ +(29|[3-9]\\d|\\d{3,})\\.\\d+ms .*\\[slow\\]/);
 assert.match(lines[4], /\\[slow rejected\\]/);
 console.log("fine");`,
   });
