@@ -1,6 +1,5 @@
 import { ProcscopeError } from "../base/errors.ts";
-import { GoProcess } from "../go/process.ts";
-import type { RuntimeGlobal } from "../go/runtime.ts";
+import { type AttachOptions, GoProcess } from "../go/process.ts";
 import { notice } from "./output.ts";
 import type { Target } from "./target.ts";
 
@@ -9,13 +8,12 @@ const startTries = 40;
 const startPause = 50;
 
 /**
- * Attaches to a target; a program that we have just started is waited for. `globals` are the runtime's globals that will
- * be needed: all, unless fewer are named. Throws what attaching throws.
+ * Attaches to a target; a program that we have just started is waited for. Throws what attaching throws.
  */
-export async function attachTarget(target: Target, globals?: readonly RuntimeGlobal[]): Promise<GoProcess> {
+export async function attachTarget(target: Target, options: Omit<AttachOptions, "exe"> = {}): Promise<GoProcess> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return GoProcess.attach(target.pid, { exe: target.exe, globals });
+      return GoProcess.attach(target.pid, { ...options, exe: target.exe });
     } catch (error) {
       // Between fork and the end of the runtime's start there is no Go program yet.
       if (!target.ended || attempt === startTries || !(error instanceof ProcscopeError)) throw error;

@@ -3,7 +3,7 @@ import { ProcscopeError } from "../base/errors.ts";
 import type { Pid } from "../base/units.ts";
 import { defaultProcMount } from "../kernel/proc-file.ts";
 import { readProcMaps } from "../kernel/proc-maps.ts";
-import { openProcessMemory, type ProcessMemory } from "../kernel/process-memory.ts";
+import { openMemoryBriefly, openProcessMemory, type ProcessMemory } from "../kernel/process-memory.ts";
 import { FileSource } from "../object/byte-source.ts";
 import { ElfFile } from "../object/elf.ts";
 import { attachRuntime } from "./attach.ts";
@@ -17,6 +17,8 @@ export interface AttachOptions {
   readonly exe?: string | undefined;
   /** The runtime globals to look for; all of them by default. Fewer are found sooner in programs without symbols. */
   readonly globals?: readonly RuntimeGlobal[] | undefined;
+  /** Whether it is looked at but once: then native code is loaded only where much is to be read. */
+  readonly once?: boolean | undefined;
 }
 
 /** What is known of a Go process from the moment of attaching. */
@@ -46,7 +48,7 @@ export class GoProcess implements Disposable {
    * (not a Go program, or a version that is not known), MALFORMED.
    */
   static attach(pid: Pid, options: AttachOptions = {}): GoProcess {
-    const memory = openProcessMemory(pid);
+    const memory = options.once ? openMemoryBriefly(pid) : openProcessMemory(pid);
     try {
       return new GoProcess(pid, memory, findRuntime(pid, memory, options));
     } catch (error) {

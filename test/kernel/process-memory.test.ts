@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { type MemoryReader, newRangeBuffer } from "../../src/base/memory-reader.ts";
 import { readProcMaps } from "../../src/kernel/proc-maps.ts";
-import { openFileMemory, openProcessMemory } from "../../src/kernel/process-memory.ts";
+import { openFileMemory, openMemoryBriefly, openProcessMemory } from "../../src/kernel/process-memory.ts";
 
 const ways = [
   ["process_vm_readv", openProcessMemory],
@@ -31,6 +31,24 @@ for (const [name, open] of ways) {
     assert.throws(() => open(child.pid!), { code: "NO_PROCESS" });
   });
 }
+
+test("briefly: through the file until many ranges are asked for", async () => {
+  const child = spawn("sleep", ["60"]);
+  try {
+    await once(child, "spawn");
+    using memory = openMemoryBriefly(child.pid!);
+    const text = readProcMaps(child.pid!).find((mapping) => mapping.offset === 0 && mapping.path.includes("sleep"))!;
+    const magic = Buffer.alloc(4);
+    assert.equal(memory.readInto(magic, 0, 4, text.start), 4);
+    assert.equal(memory.method, "/proc/PID/mem");
+    checkRanges(memory, text.start);
+    assert.equal(memory.method, "process_vm_readv");
+    assert.equal(memory.readInto(magic, 0, 4, text.start), 4);
+  } finally {
+    child.kill("SIGKILL");
+    await once(child, "exit");
+  }
+});
 
 /** 3,000 ranges out of order, every seventh unreadable: the others hold what single reads give. */
 function checkRanges(memory: MemoryReader, start: number): void {

@@ -52,7 +52,7 @@ async function runDump(invocation: Invocation<typeof options>): Promise<undefine
   if (format === "pprof" && values.output === undefined && process.stdout.isTTY)
     throw new ProcscopeError("USAGE", "a pprof profile is no text for a terminal", { hint: "give a file with -o" });
   await using target = await resolveTarget(invocation);
-  using go = await attachTarget(target, goroutineGlobals);
+  using go = await attachTarget(target, { globals: goroutineGlobals, once: true });
   const reader = new GoroutineReader(go.runtime);
   const tally = newTally();
   const subject = {

@@ -79,7 +79,7 @@ async function runSummary(invocation: SummaryInvocation): Promise<undefined> {
     import("../attach-target.ts"),
     import("../../go/runtime.ts"),
   ]);
-  using go = await attachTarget(target, values.verbose ? undefined : goroutineGlobals);
+  using go = await attachTarget(target, { globals: values.verbose ? undefined : goroutineGlobals, once: true });
   const source = await snapshot(go, values);
   await print(invocation, source, await liveHead(go, source, values));
   return undefined;
