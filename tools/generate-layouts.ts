@@ -15,7 +15,7 @@ import { packageRoot } from "../src/base/package-root.ts";
 import { amd64 } from "../src/go/architecture.ts";
 import { type Field, type MapLayout, type RuntimeStruct, runtimeStructs } from "../src/go/layout.ts";
 import { layoutOfDwarf } from "../src/go/layout-dwarf.ts";
-import { type LayoutRow, type LayoutTable, type References, symbolNames } from "../src/go/layout-table.ts";
+import { fieldsText, type LayoutRow, type LayoutTable, type References, symbolNames } from "../src/go/layout-table.ts";
 import { findModules } from "../src/go/module-data.ts";
 import { programImage } from "../src/go/program-image.ts";
 import { dataReferences } from "../src/go/references.ts";
@@ -164,16 +164,16 @@ function changes(
   before: Map<RuntimeStruct, Fields> | undefined,
   after: Map<RuntimeStruct, Fields>,
 ): LayoutRow["fields"] | undefined {
-  const changed: Record<string, Record<string, [number, number] | null>> = {};
+  const changed: Record<string, string> = {};
   for (const [struct, fields] of after) {
     const old: Fields = before?.get(struct) ?? new Map();
-    const different: Record<string, [number, number] | null> = {};
-    for (const [path, { offset, size }] of fields) {
+    const different = new Map<string, Field | null>();
+    for (const [path, field] of fields) {
       const was = old.get(path);
-      if (was?.offset !== offset || was.size !== size) different[path] = [offset, size];
+      if (was?.offset !== field.offset || was.size !== field.size) different.set(path, field);
     }
-    for (const path of old.keys()) if (!fields.has(path)) different[path] = null;
-    if (Object.keys(different).length > 0) changed[struct] = different;
+    for (const path of old.keys()) if (!fields.has(path)) different.set(path, null);
+    if (different.size > 0) changed[struct] = fieldsText(different);
   }
   return Object.keys(changed).length > 0 ? changed : undefined;
 }

@@ -1,7 +1,8 @@
 /** Attach: from a program's memory and file to everything that the readers of its runtime need, each with its evidence. */
 
+import { u64 } from "../base/bytes.ts";
 import { ProcscopeError } from "../base/errors.ts";
-import type { MemoryReader } from "../base/memory-reader.ts";
+import { type MemoryReader, tryRead } from "../base/memory-reader.ts";
 import type { Address, Bytes } from "../base/units.ts";
 import { DwarfTypes } from "../object/dwarf.ts";
 import type { ElfFile } from "../object/elf.ts";
@@ -15,7 +16,7 @@ import { layoutOfDwarf } from "./layout-dwarf.ts";
 import { inferGoroutineLayout } from "./layout-infer.ts";
 import { allLayouts, layoutOfTable } from "./layout-table.ts";
 import { findModules } from "./module-data.ts";
-import { type ImageRange, type ProgramImage, programImage, rangeBytes } from "./program-image.ts";
+import { type ProgramImage, programImage, rangeBytes } from "./program-image.ts";
 import { type Evidence, type GoRuntime, type RuntimeGlobal, runtimeGlobals } from "./runtime.ts";
 
 /**
@@ -93,44 +94,54 @@ function findVersion(image: ProgramImage, evidence: Evidence[]): { version: GoVe
 /** What stands for a version that nothing tells: no table is exact for it, so everything is inferred or checked. */
 const unknownVersion: GoVersion = { text: "go (unknown version)", minor: 0, patch: 0, release: false };
 
+/** A hostile program must not cost more than a moment: no real one has so many texts that begin like a version. */
+const mostVersions = 1024;
+const longestVersion: Bytes = 64;
+
 /**
  * runtime.buildVersion without its address: the one string variable of the program whose text is nothing but a version.
  * Some programs are linked without build information. Undefined where there is none, or several that differ.
  */
 function scanBuildVersion(image: ProgramImage): string | undefined {
   const found = new Set<string>();
-  const constants = image.ranges.filter((range) => !range.executable);
-  for (const range of image.ranges) {
-    if (!range.writable) continue;
-    const bytes = rangeBytes(image, range);
-    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
-    for (let at = 0; at + 4 <= words.length; at += 2) {
-      const length = words[at + 2]!;
-      if (length < 5 || length > 64 || words[at + 3] !== 0) continue;
-      const text = versionAt(image, constants, words[at]! + words[at + 1]! * 4294967296, length);
-      if (text) found.add(text);
+  const pointer = Buffer.alloc(8);
+  const variables = image.ranges.filter(({ writable, start, end }) => writable && end - start <= mostVariables);
+  for (const address of versionTexts(image)) {
+    pointer.writeBigUInt64LE(BigInt(address));
+    for (const range of variables) {
+      const bytes = rangeBytes(image, range);
+      for (let at = bytes.indexOf(pointer); at >= 0 && at + 16 <= bytes.length; at = bytes.indexOf(pointer, at + 1)) {
+        const length = u64(bytes, at + 8);
+        if (at % 8 !== 0 || length < 5 || length > longestVersion) continue;
+        const text = tryRead(image.memory, address, length)?.toString("latin1") ?? "";
+        if (/^(go1\.\d+(\.\d+|rc\d+|beta\d+)?( X:\S+)?|devel go1\.\d+-\S+.*)$/.test(text)) found.add(text);
+      }
     }
   }
   return found.size === 1 ? [...found][0] : undefined;
 }
 
-/** The text at an address of the image if it is a version. */
-function versionAt(
-  image: ProgramImage,
-  constants: readonly ImageRange[],
-  address: Address,
-  length: Bytes,
-): string | undefined {
-  for (const range of constants) {
-    if (address < range.start || address + length > range.end) continue;
-    const bytes = rangeBytes(image, range);
-    const at = address - range.start;
-    // "g" of "go1", "d" of "devel": nearly everything else ends here.
-    if (bytes[at] !== 0x67 && bytes[at] !== 0x64) continue;
-    const text = bytes.toString("latin1", at, at + length);
-    if (/^(go1\.\d+(\.\d+|rc\d+|beta\d+)?( X:\S+)?|devel go1\.\d+-\S+.*)$/.test(text)) return text;
+/** Each of those texts is looked for in all variables, so these must not be without measure. */
+const mostVariables: Bytes = 64 << 20;
+const pieceLength: Bytes = 1 << 18;
+
+/** Where in the program's constants a text begins as versions do. */
+function versionTexts(image: ProgramImage): Address[] {
+  const found: Address[] = [];
+  const piece = Buffer.allocUnsafe(pieceLength);
+  for (const { start, end, executable } of image.ranges) {
+    if (executable) continue;
+    // Pieces overlap by the longer beginning.
+    for (let from = start; from < end; from += pieceLength - 16) {
+      const bytes = piece.subarray(0, image.memory.readInto(piece, 0, Math.min(pieceLength, end - from), from));
+      for (const begin of ["go1.", "devel go1."]) {
+        for (let at = bytes.indexOf(begin); at >= 0; at = bytes.indexOf(begin, at + 1)) {
+          if (found.push(from + at) > mostVersions) return [];
+        }
+      }
+    }
   }
-  return undefined;
+  return found;
 }
 
 /**

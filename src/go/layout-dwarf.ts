@@ -10,7 +10,7 @@ export function layoutOfDwarf(types: DwarfTypes): MapLayout {
     const type = ofVariables.get(name)!;
     if (!structs.has(type)) structs.set(type, flatten(struct));
   }
-  return new MapLayout("DWARF", true, structs);
+  return new MapLayout("DWARF", true, (struct) => structs.get(struct));
 }
 
 /** Types that are or were without a name of their own: known as those of a variable. */

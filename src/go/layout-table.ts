@@ -8,7 +8,7 @@ import { ProcscopeError } from "../base/errors.ts";
 import { packageRoot } from "../base/package-root.ts";
 import type { Architecture } from "./architecture.ts";
 import type { GoVersion } from "./build-info.ts";
-import { type Field, MapLayout, type RuntimeStruct } from "./layout.ts";
+import { type Field, MapLayout, type RuntimeStruct, type StructFields } from "./layout.ts";
 import type { RuntimeGlobal } from "./runtime.ts";
 
 /** One step of the table: what is different from the row before it. */
@@ -16,8 +16,11 @@ export interface LayoutRow {
   /** The first patch release that this layout was measured on, and the last one: "1.23.0". */
   readonly from: string;
   readonly through: string;
-  /** Fields as [offset, size] by structure and path, the structure's own size under ""; null for one that is gone. */
-  readonly fields: { readonly [struct: string]: { readonly [path: string]: readonly [number, number] | null } };
+  /**
+   * By structure what {@link fieldsText} wrote: texts, because JSON of four thousand small arrays takes 4 ms to parse,
+   * and one attach asks for few of the structures.
+   */
+  readonly fields: { readonly [struct: string]: string };
 }
 
 export interface LayoutTable {
@@ -92,19 +95,26 @@ function distance(row: LayoutRow, release: number): number {
   return release < from ? from - release : release - through;
 }
 
-function upTo(rows: readonly LayoutRow[], last: number): Map<RuntimeStruct, Map<string, Field>> {
-  const structs = new Map<RuntimeStruct, Map<string, Field>>();
-  for (const row of rows.slice(0, last + 1)) {
-    for (const [struct, changes] of Object.entries(row.fields)) {
-      const fields = structs.get(struct as RuntimeStruct) ?? new Map<string, Field>();
-      structs.set(struct as RuntimeStruct, fields);
-      for (const [path, place] of Object.entries(changes)) {
-        if (place === null) fields.delete(path);
-        else fields.set(path, { offset: place[0], size: place[1] });
+/** Fields of a structure as the table holds them: "path offset size" or, of one that is gone, "path -", by commas. */
+export function fieldsText(fields: ReadonlyMap<string, Field | null>): string {
+  return [...fields].map(([path, field]) => (field ? `${path} ${field.offset} ${field.size}` : `${path} -`)).join(",");
+}
+
+/** The structures after all changes up to and with row `last`, each made when it is first asked for. */
+function upTo(rows: readonly LayoutRow[], last: number): (struct: RuntimeStruct) => StructFields {
+  return (struct) => {
+    const fields = new Map<string, Field>();
+    for (const row of rows.slice(0, last + 1)) {
+      const changes = row.fields[struct];
+      if (changes === undefined) continue;
+      for (const change of changes.split(",")) {
+        const [path, offset, size] = change.split(" ") as [string, string, string];
+        if (offset === "-") fields.delete(path);
+        else fields.set(path, { offset: Number(offset), size: Number(size) });
       }
     }
-  }
-  return structs;
+    return fields;
+  };
 }
 
 /** The references of the nearest version, and whether it is the same minor. */

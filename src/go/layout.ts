@@ -59,31 +59,37 @@ export type StructFields = ReadonlyMap<string, Field>;
 export class MapLayout implements Layout {
   readonly source: string;
   readonly exact: boolean;
-  private readonly structs: ReadonlyMap<RuntimeStruct, StructFields>;
+  private readonly make: (struct: RuntimeStruct) => StructFields | undefined;
+  private readonly made = new Map<RuntimeStruct, StructFields>();
 
-  constructor(source: string, exact: boolean, structs: ReadonlyMap<RuntimeStruct, StructFields>) {
+  /** `make` is asked once for each structure that is looked at. */
+  constructor(source: string, exact: boolean, make: (struct: RuntimeStruct) => StructFields | undefined) {
     this.source = source;
     this.exact = exact;
-    this.structs = structs;
+    this.make = make;
   }
 
   field(struct: RuntimeStruct, path: string): Field | undefined {
-    return this.structs.get(struct)?.get(path);
+    return this.fields(struct).get(path);
   }
 
   sizeOf(struct: RuntimeStruct): Bytes | undefined {
-    return this.structs.get(struct)?.get("")?.size;
+    return this.fields(struct).get("")?.size;
   }
 
-  /** All fields of a structure, for tools. */
+  /** All fields of a structure; none where the version has no such structure. */
   fields(struct: RuntimeStruct): StructFields {
-    return this.structs.get(struct) ?? new Map();
+    let fields = this.made.get(struct);
+    if (fields === undefined) {
+      fields = this.make(struct) ?? new Map();
+      this.made.set(struct, fields);
+    }
+    return fields;
   }
 
   /** The same with some fields of one structure replaced: for what was inferred. */
   with(struct: RuntimeStruct, fields: StructFields, source: string): MapLayout {
-    const structs = new Map(this.structs);
-    structs.set(struct, new Map([...(this.structs.get(struct) ?? []), ...fields]));
-    return new MapLayout(source, false, structs);
+    const replaced = new Map([...this.fields(struct), ...fields]);
+    return new MapLayout(source, false, (other) => (other === struct ? replaced : this.fields(other)));
   }
 }
