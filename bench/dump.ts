@@ -94,7 +94,7 @@ async function ours(target: Target): Promise<Omit<Cost, "gapMs">> {
   const usage = join(folder, "usage.json");
   const began = performance.now();
   const hook = join(packageRoot, "dist/bench/usage-hook.js");
-  const main = join(packageRoot, "dist/src/cli/main.js");
+  const main = join(packageRoot, "dist/bin/procscope.cjs");
   const child = spawn(
     process.execPath,
     ["--import", hook, main, "dump", String(target.pid), "-o", join(folder, "out")],

@@ -57,7 +57,7 @@ function buildPeer(): string {
 }
 
 const peer = values.peer ?? buildPeer();
-const cli = join(packageRoot, "dist/src/cli/main.js");
+const cli = join(packageRoot, "dist/bin/procscope.cjs");
 const lean = ["-gather-smaps=false", "-threads=false"];
 const ours = (source: string, ...words: string[]): string[] => [cli, "exporter", "--source", source, ...words];
 

@@ -31,7 +31,7 @@ const { values } = parseArgs({
     seconds: { type: "string", default: "0.2" },
   },
 });
-const cli = join(packageRoot, "dist/src/cli/main.js");
+const cli = join(packageRoot, "dist/bin/procscope.cjs");
 const work = mkdtempSync(join(tmpdir(), "procscope-bench-"));
 
 function buildGoinfo(sources: string): string {

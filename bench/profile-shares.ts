@@ -95,7 +95,7 @@ async function takeAll(target: { pid: number; url: string }, folder: string): Pr
   );
   const perfEnded = new Promise((resolve) => perf.once("exit", resolve));
   const out = join(folder, "ours.pb.gz");
-  const cli = join(packageRoot, "dist/src/cli/main.js");
+  const cli = join(packageRoot, "dist/bin/procscope.cjs");
   const [, response] = await Promise.all([
     run(process.execPath, [cli, "profile", "--pid", String(target.pid), "-d", seconds, "-o", out]).then(({ stderr }) =>
       process.stderr.write(stderr),

@@ -15,7 +15,7 @@ import { encoderFor, encoders } from "../src/profile/encoders.ts";
 import type { Profile } from "../src/profile/model.ts";
 import { decodeProfile } from "../src/profile/readers.ts";
 
-const cli = join(packageRoot, "dist/src/cli/main.js");
+const cli = join(packageRoot, "dist/bin/procscope.cjs");
 const work = mkdtempSync(join(tmpdir(), "procscope-bench-"));
 process.on("exit", () => rmSync(work, { recursive: true, force: true }));
 

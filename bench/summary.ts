@@ -50,7 +50,7 @@ try {
   const ours: Cost[] = [];
   const node: Cost[] = [];
   for (let round = 0; round < rounds; round++) {
-    ours.push(await run([join(packageRoot, "dist/src/cli/main.js"), "summary", String(server.pid)]));
+    ours.push(await run([join(packageRoot, "dist/bin/procscope.cjs"), "summary", String(server.pid)]));
     node.push(await run(["-e", "0"]));
   }
   const [mine, peer] = [ours, node].map((costs) => ({

@@ -29,7 +29,7 @@ const { values } = parseArgs({
   },
 });
 const [goroutines, seconds, rounds, soak] = [values.goroutines, values.seconds, values.rounds, values.soak].map(Number);
-const main = join(packageRoot, "dist/src/cli/main.js");
+const main = join(packageRoot, "dist/bin/procscope.cjs");
 const folder = mkdtempSync(join(tmpdir(), "procscope-bench-top-"));
 /** A terminal server of its own for each run: one that is ending refuses the next. */
 let servers = 0;

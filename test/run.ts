@@ -2,7 +2,7 @@
  * Runs the tests: every dist/test/<area>/*.test.js, or with --quick all but the *.full.test.js, or only the areas named.
  * First test/setup sees to what they need. Ends with the plain line `N passed, N failed, N skipped`.
  */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
@@ -19,6 +19,16 @@ const files = readdirSync(root, { recursive: true })
   .filter((file) => areas.length === 0 || areas.some((area) => file.startsWith(area)))
   .sort()
   .map((file) => join(root, file));
+
+const newest = Math.max(
+  ...readdirSync(join(packageRoot, "dist/src"), { recursive: true }).map(
+    (file) => statSync(join(packageRoot, "dist/src", String(file))).mtimeMs,
+  ),
+);
+if (statSync(join(packageRoot, "dist/bin/procscope.cjs")).mtimeMs < newest) {
+  console.error("dist/bin/procscope.cjs is older than dist/src: npm run build");
+  process.exit(1);
+}
 
 const setup = join(root, "setup/setup.js");
 if (existsSync(setup)) {

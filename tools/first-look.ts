@@ -11,7 +11,7 @@ import { packageRoot } from "../src/base/package-root.ts";
 
 const architecture = process.arch === "arm64" ? "arm64" : "x64";
 const program = join(packageRoot, `node_modules/@esbuild/linux-${architecture}/bin/esbuild`);
-const cli = join(packageRoot, "dist/src/cli/main.js");
+const cli = join(packageRoot, "dist/bin/procscope.cjs");
 
 /** Starts esbuild's server on a free port of loopback and waits until it listens. */
 async function startServer(folder: string): Promise<ChildProcess> {
@@ -33,7 +33,7 @@ async function startServer(folder: string): Promise<ChildProcess> {
 async function main(): Promise<number> {
   if (!existsSync(program)) {
     console.error(
-      `no esbuild for this machine (${program}); name a Go process: node dist/src/cli/main.js summary --pid N`,
+      `no esbuild for this machine (${program}); name a Go process: node dist/bin/procscope.cjs summary --pid N`,
     );
     return 1;
   }
@@ -56,11 +56,11 @@ async function main(): Promise<number> {
   console.log(`
 esbuild was stopped again. Next, with a Go process of your own:
 
-  node dist/src/cli/main.js ps                the Go processes of this machine
-  node dist/src/cli/main.js summary --pid N   what its goroutines do
-  node dist/src/cli/main.js dump --pid N      all stacks, as the process itself would print them
-  node dist/src/cli/main.js top --pid N       the same, live
-  node dist/src/cli/main.js doctor --pid N    what is allowed, and why something is not`);
+  node dist/bin/procscope.cjs ps                the Go processes of this machine
+  node dist/bin/procscope.cjs summary --pid N   what its goroutines do
+  node dist/bin/procscope.cjs dump --pid N      all stacks, as the process itself would print them
+  node dist/bin/procscope.cjs top --pid N       the same, live
+  node dist/bin/procscope.cjs doctor --pid N    what is allowed, and why something is not`);
   return 0;
 }
 

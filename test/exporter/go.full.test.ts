@@ -74,7 +74,7 @@ describe("Go inside", () => {
       assert.ok(later.get('go_memstats_mallocs_total{groupname="gotarget"}')! >= value("go_memstats_mallocs_total")!);
       const groups = execFileSync(
         process.execPath,
-        [join(packageRoot, "dist/src/cli/main.js"), "groups", "--procnames", "gotarget", "--json"],
+        [join(packageRoot, "dist/bin/procscope.cjs"), "groups", "--procnames", "gotarget", "--json"],
         { encoding: "utf8" },
       );
       const { groups: shown } = JSON.parse(groups) as { groups: { name: string; goroutines?: number }[] };

@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { packageRoot } from "../../src/base/package-root.ts";
 import { Folder, samplesOf, scrape, startExporter } from "./running.ts";
 
-const main = join(packageRoot, "dist/src/cli/main.js");
+const main = join(packageRoot, "dist/bin/procscope.cjs");
 
 function groups(...words: string[]): { status: number | null; stdout: string; stderr: string } {
   return spawnSync(process.execPath, [main, "groups", ...words], { encoding: "utf8" });

@@ -9,7 +9,7 @@ import { parseRuleFile } from "../../src/exporter/config.ts";
 import { freePort, type RunningProgram, samplesOf, scrape, startListening } from "./running.ts";
 
 const read = (path: string): string => readFileSync(join(packageRoot, "packaging", path), "utf8");
-const main = join(packageRoot, "dist/src/cli/main.js");
+const main = join(packageRoot, "dist/bin/procscope.cjs");
 
 /** Starts the exporter with exactly these capabilities. */
 async function startWith(

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { packageRoot } from "../../src/base/package-root.ts";
 
-const main = join(packageRoot, "dist/src/cli/main.js");
+const main = join(packageRoot, "dist/bin/procscope.cjs");
 
 export interface RunningProgram extends AsyncDisposable {
   readonly child: ChildProcess;

@@ -9,7 +9,7 @@ import { memoryFiles } from "../../src/goinfo/memory-lines.ts";
 import { eventually, mountedUnder, Served, shell, skipReason, temporaryFolder } from "../fuse/fixture.ts";
 import { build, GoTarget } from "../support/go-target.ts";
 
-const cli = join(packageRoot, "dist/src/cli/main.js");
+const cli = join(packageRoot, "dist/bin/procscope.cjs");
 
 interface Context {
   after(done: () => unknown): void;

@@ -10,7 +10,7 @@ import { shells } from "../../src/cli/completion.ts";
 import { loadAll } from "../../src/cli/table.ts";
 import { generatedDocs } from "../../tools/generate-docs.ts";
 
-const cli = join(packageRoot, "dist/src/cli/main.js");
+const cli = join(packageRoot, "dist/bin/procscope.cjs");
 
 test("generated documents are up to date (else: npm run build && node dist/tools/generate-docs.js)", async () => {
   for (const [path, text] of await generatedDocs()) {

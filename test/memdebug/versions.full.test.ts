@@ -65,7 +65,7 @@ if (isMainThread) {
     });
     assert.deepEqual([registered.status, registered.stderr], [0, ""]);
     assert.match(readFileSync(join(folder, "reg.folded"), "utf8"), /firstPart/);
-    const converted = run(folder, [join(packageRoot, "dist/src/cli/main.js"), "convert", "heap.pb.gz", "heap.html"], {
+    const converted = run(folder, [join(packageRoot, "dist/bin/procscope.cjs"), "convert", "heap.pb.gz", "heap.html"], {
       node,
     });
     assert.equal(converted.status, 0, converted.stderr);

@@ -10,7 +10,7 @@ import { encoders } from "../../src/profile/encoders.ts";
 import { topText } from "../../src/profile/top.ts";
 import { goProfile, load, missing, nodeProfile, scratch, workPath } from "./fixtures.ts";
 
-const cli = join(packageRoot, "dist/src/cli/main.js");
+const cli = join(packageRoot, "dist/bin/procscope.cjs");
 
 function convert(...words: string[]): { status: number | null; stdout: string; stderr: string } {
   return spawnSync(process.execPath, [cli, "convert", ...words], { encoding: "utf8" });

@@ -3,7 +3,7 @@ import { type SpawnOptions, spawn } from "node:child_process";
 import { join } from "node:path";
 import { packageRoot } from "../../src/base/package-root.ts";
 
-export const cliPath = join(packageRoot, "dist/src/cli/main.js");
+export const cliPath = join(packageRoot, "dist/bin/procscope.cjs");
 
 export interface CliResult {
   readonly status: number | null;

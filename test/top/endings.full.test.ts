@@ -7,7 +7,7 @@ import { packageRoot } from "../../src/base/package-root.ts";
 import { build, GoTarget } from "../support/go-target.ts";
 import { TestTerminal } from "./terminal.ts";
 
-const main = join(packageRoot, "dist/src/cli/main.js");
+const main = join(packageRoot, "dist/bin/procscope.cjs");
 let path: string;
 let target: GoTarget;
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { packageRoot } from "../../src/base/package-root.ts";
 
-const main = join(packageRoot, "dist/src/cli/main.js");
+const main = join(packageRoot, "dist/bin/procscope.cjs");
 
 export class TestTerminal implements Disposable {
   /** The working folder of what runs in it. */

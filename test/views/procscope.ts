@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { packageRoot } from "../../src/base/package-root.ts";
 
-const path = join(packageRoot, "dist/src/cli/main.js");
+const path = join(packageRoot, "dist/bin/procscope.cjs");
 
 /** Its standard output; throws with its standard error where the exit status is not `status`. */
 export function procscope(words: readonly string[], status = 0): Buffer {
