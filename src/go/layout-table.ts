@@ -77,8 +77,17 @@ export function layoutOfTable(architecture: Architecture, version: GoVersion): M
   const row = rows[chosen]!;
   const exact = version.release && distance(row, wanted) === 0;
   const span = row.from === row.through ? `go${row.from}` : `go${row.from} to go${row.through}`;
-  return new MapLayout(`table of ${span}`, exact, upTo(rows, chosen));
+  const key = `${architecture.name} ${chosen} ${exact}`;
+  let layout = layouts.get(key);
+  if (layout === undefined) {
+    layout = new MapLayout(`table of ${span}`, exact, upTo(rows, chosen));
+    layouts.set(key, layout);
+  }
+  return layout;
 }
+
+/** By architecture, row and whether exact: all processes of one version share theirs. */
+const layouts = new Map<string, MapLayout>();
 
 /** The layouts of all rows, newest first: for a program whose version tells nothing. */
 export function* allLayouts(architecture: Architecture): Generator<MapLayout> {

@@ -52,6 +52,10 @@ export const pclntabMagics: readonly number[] = [...formats.keys()].map((magic) 
 /** No function has more pairs in one pc-value table; a hostile one must not cost more than a moment. */
 const mostPairs = 1 << 20;
 const mostFunctions = 20_000_000;
+/** The largest fixed part of a function's record behind its entry. */
+const mostFixed: Bytes = 40;
+/** Of a name that is looked up in the target. */
+const longestRemoteName: Bytes = 4096;
 
 /**
  * Function tables of one module (runtime/symtab.go, cmd/link/internal/ld/pcln.go), copied from memory once: names,
@@ -63,7 +67,7 @@ export class Pclntab {
   readonly functionCount: number;
   readonly format: string;
   private readonly kind: PclntabFormat;
-  private readonly table: Buffer;
+  private table: Buffer;
   private readonly base: Address;
   private readonly text: Address;
   private readonly gofunc: Address;
@@ -73,11 +77,16 @@ export class Pclntab {
   private readonly filesAt: number;
   private readonly pcTablesAt: number;
   private readonly functionsAt: number;
+  /** Where the list of functions begins and how wide its elements are: entry, offset of the record. */
+  private readonly listAt: number;
+  private readonly listWidth: Bytes;
   /** Entries as offsets from text and one more, the end of the last function. */
-  private readonly entries: Float64Array;
+  private entries: Float64Array;
   /** Offsets of the function records from `functionsAt`. */
-  private readonly records: Float64Array;
+  private records: Float64Array;
   private readonly known: (PcFunction | null | undefined)[] = [];
+  /** Set by {@link release}. */
+  private memory: MemoryReader | undefined;
   private readonly names = new Map<number, string>();
   private readonly files = new Map<number, string>();
   private readonly where = { file: "?", line: 0 };
@@ -120,6 +129,8 @@ export class Pclntab {
     this.functionsAt = at(4);
     const width = kind.relative ? 8 : 16;
     const list = kind.offsets < 0 ? 16 : this.functionsAt;
+    this.listAt = list;
+    this.listWidth = width;
     if (list + width * this.functionCount + width / 2 > table.length) throw malformed("its functions lie outside");
     this.entries = new Float64Array(this.functionCount + 1);
     this.records = new Float64Array(this.functionCount);
@@ -140,6 +151,7 @@ export class Pclntab {
   find(pc: Address): PcFunction | undefined {
     const offset = pc - this.text;
     const { entries, functionCount } = this;
+    if (this.memory) return this.findRemote(this.memory, offset);
     if (functionCount === 0 || !(offset >= entries[0]! && offset < entries[functionCount]!)) return undefined;
     let low = 0;
     let high = functionCount;
@@ -164,37 +176,87 @@ export class Pclntab {
     return made ?? undefined;
   }
 
-  /** runtime._func. */
   private readFunction(index: number): PcFunction {
-    const { table, kind } = this;
-    let at = this.functionsAt + this.records[index]! + (kind.relative ? 4 : 8);
-    const fixed = at;
-    at += 28;
-    const unit = kind.unit ? table.readUInt32LE(at) : 0;
-    if (kind.unit) at += 4;
-    const startLine = kind.startLine ? table.readInt32LE(at) : 0;
-    if (kind.startLine) at += 4;
-    const pcDataCount = table.readUInt32LE(fixed + 24);
-    const pcDataAt = at + 4;
+    const at = this.functionsAt + this.records[index]! + (this.kind.relative ? 4 : 8);
+    const name = this.nameAt(this.table.readInt32LE(at));
+    return this.parseFunction(this.table, at, at, this.text + this.entries[index]!, name);
+  }
+
+  /** runtime._func behind its entry: at `at` in `bytes`, at `place` in the table. */
+  private parseFunction(bytes: Buffer, at: number, place: number, entry: Address, name: string): PcFunction {
+    const { kind } = this;
+    let next = at + 28;
+    const unit = kind.unit ? bytes.readUInt32LE(next) : 0;
+    if (kind.unit) next += 4;
+    const startLine = kind.startLine ? bytes.readInt32LE(next) : 0;
+    if (kind.startLine) next += 4;
+    const pcDataCount = bytes.readUInt32LE(at + 24);
+    const pcDataAt = place + (next - at) + 4;
     let funcDataAt = pcDataAt + 4 * pcDataCount;
     // Before 1.18 FUNCDATA are pointers, aligned in memory.
     if (!kind.relative && ((funcDataAt + this.base) & 7) !== 0) funcDataAt += 4;
     return {
-      name: this.nameAt(table.readInt32LE(fixed)),
-      entry: this.text + this.entries[index]!,
-      argsSize: table.readInt32LE(fixed + 4),
-      funcId: table.readUInt8(at),
-      flag: kind.unit ? table.readUInt8(at + 1) : 0,
+      name,
+      entry,
+      argsSize: bytes.readInt32LE(at + 4),
+      funcId: bytes.readUInt8(next),
+      flag: kind.unit ? bytes.readUInt8(next + 1) : 0,
       startLine,
-      pcsp: table.readUInt32LE(fixed + 12),
-      pcfile: table.readUInt32LE(fixed + 16),
-      pcln: table.readUInt32LE(fixed + 20),
+      pcsp: bytes.readUInt32LE(at + 12),
+      pcfile: bytes.readUInt32LE(at + 16),
+      pcln: bytes.readUInt32LE(at + 20),
       unit,
       pcDataCount,
-      funcDataCount: table.readUInt8(at + 3),
+      funcDataCount: bytes.readUInt8(next + 3),
       pcDataAt,
       funcDataAt,
     };
+  }
+
+  /**
+   * Gives the copy back, for who keeps a runtime for long and needs little of its code: functions are found as before,
+   * each looked up in the target's own table; what lies behind their offsets (positions, frames, data) is unknown.
+   */
+  release(memory: MemoryReader): void {
+    this.memory = memory;
+    this.table = Buffer.alloc(0);
+    this.entries = new Float64Array(0);
+    this.records = new Float64Array(0);
+    this.known.length = 0;
+    this.names.clear();
+    this.files.clear();
+  }
+
+  /** Some twenty small readings. */
+  private findRemote(memory: MemoryReader, offset: number): PcFunction | undefined {
+    const element = (index: number): { entry: number; record: number } | undefined => {
+      const bytes = tryRead(memory, this.base + this.listAt + this.listWidth * index, this.listWidth);
+      if (!bytes) return undefined;
+      return this.kind.relative
+        ? { entry: bytes.readUInt32LE(0), record: bytes.readUInt32LE(4) }
+        : { entry: u64(bytes, 0) - this.text, record: u64(bytes, 8) };
+    };
+    // Behind the last function stands the end of them all; of that element only the entry is there.
+    const { listAt, listWidth, functionCount, base } = this;
+    const end = tryRead(memory, base + listAt + listWidth * functionCount, listWidth / 2);
+    if (!end || !(offset >= 0 && offset < (listWidth === 8 ? end.readUInt32LE(0) : u64(end, 0) - this.text)))
+      return undefined;
+    let low = 0;
+    let high = functionCount;
+    while (high - low > 1) {
+      const middle = (low + high) >>> 1;
+      if ((element(middle)?.entry ?? Number.NaN) <= offset) low = middle;
+      else high = middle;
+    }
+    const found = element(low);
+    if (!found || found.entry > offset) return undefined;
+    const place = this.functionsAt + found.record + (this.kind.relative ? 4 : 8);
+    const record = tryRead(memory, base + place, mostFixed);
+    if (!record) return undefined;
+    const name = Buffer.alloc(longestRemoteName);
+    const length = memory.readInto(name, 0, name.length, base + this.namesAt + record.readInt32LE(0));
+    const text = cString(name.subarray(0, length), 0, length);
+    return this.parseFunction(record, 0, place, this.text + found.entry, text);
   }
 
   /**
