@@ -12,6 +12,7 @@ import { Collector } from "./collector.ts";
 import type { GoInsideProvider, GoLevel } from "./go-inside.ts";
 import { type NameTemplate, parseNameTemplate } from "./name-template.ts";
 import { type Rule, RuleNamer } from "./rules.ts";
+import { collectGarbage } from "./small-heap.ts";
 import { loadState, saveState } from "./state-file.ts";
 import { type TopBy, TopGroups } from "./top-groups.ts";
 
@@ -96,6 +97,7 @@ export class Exporter {
     let exits: ExitSource | undefined;
     try {
       exits = chooseExits(settings);
+      await collectGarbage();
       const grouper = new ColumnGrouper({
         source,
         namer,

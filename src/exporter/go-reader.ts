@@ -21,8 +21,8 @@ const costShare = 20;
 const retryAfter = 60_000;
 /** Goroutines loaded at a time. */
 const batch = 4096;
-/** Processes attached to at once: each holds a descriptor and the tables of its program. */
-const mostAttached = 256;
+/** Processes attached to at once: each holds some 100 KB. */
+const mostAttached = 2048;
 
 interface Entry {
   /** undefined: no Go program, or one that cannot be read. */
@@ -99,6 +99,8 @@ export class GoReader implements GoInsideProvider {
     entry.process = process;
     this.attached++;
     entry.reader = new GoroutineReader(process.runtime);
+    // Megabytes for each process, of which nothing is needed but where a new goroutine started.
+    for (const { pclntab } of process.runtime.modules) pclntab.release(process.runtime.memory);
     return true;
   }
 

@@ -145,6 +145,7 @@ async function runExporter({
   limitYoungGeneration();
   keepMemorySmall();
   const rules = await rulesOf(values);
+  await collectGarbage();
   const exporter = await Exporter.open(settingsOf(values, rules));
   try {
     if (values["once-to-stdout-delay"] !== undefined && values["once-to-stdout-delay"] > 0) {
@@ -172,7 +173,7 @@ async function serve(exporter: Exporter, values: Values, signal: AbortSignal): P
   if (/^(127\.|localhost:|\[::1\])/.test(values["web.listen-address"])) {
     log("only this machine can reach it: -web.listen-address=:9256 opens it to the network");
   }
-  setTimeout(collectGarbage, 200).unref();
+
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
   log("shutting down");
   await server.stop();
