@@ -40,6 +40,17 @@ test("convert writes every format, readable by the owner only", () => {
   assert.ok(speedscope.shared.frames.some((frame) => frame.name === "tick"));
 });
 
+test("-o is the second operand by another name", () => {
+  const output = join(scratch, "named.pb.gz");
+  assert.equal(convert(nodeProfile(), "-o", output).status, 0);
+  assert.ok(statSync(output).size > 100);
+  for (const words of [[nodeProfile()], [nodeProfile(), output, "-o", output]]) {
+    const { status, stderr } = convert(...words);
+    assert.equal(status, 2);
+    assert.match(stderr, /(no file|two files) to write/);
+  }
+});
+
 test("convert says what it cannot do, and leaves nothing behind", () => {
   const before = readdirSync(scratch).sort();
   const unknown = convert(nodeProfile(), join(scratch, "x.docx"));

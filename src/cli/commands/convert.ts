@@ -11,12 +11,13 @@ import { jsonHeader, notice, openSink } from "../output.ts";
 
 export const command = defineCommand({
   name: "convert",
-  operands: "<in> <out>",
+  operands: "<in> [out]",
   description:
     "Converts a profile. What <in> is is told by its content: pprof, V8's .cpuprofile and .heapprofile, folded stacks,\n" +
     "the text of perf script. What <out> becomes is told by its extension:\n" +
     encoders.map((one) => `  ${one.extensions[0]!.padEnd(16)} ${one.what}`).join("\n"),
   options: {
+    output: option<string>("-o, --output <file>", "the same as <out>, as other commands take it"),
     type: option<string>(
       "--type <name>",
       "the sample type to show (cpu, inuse_space …), where the format holds only one",
@@ -37,7 +38,13 @@ export const command = defineCommand({
     ["procscope convert --base monday.pb.gz tuesday.pb.gz growth.html", "what grew (red) and what shrank (blue)"],
   ],
   async run({ options, operands, signal }) {
-    const [input, output] = operands as [string, string];
+    const [input, operand] = operands as [string, string?];
+    const output = options.output ?? operand;
+    if (output === undefined || (options.output !== undefined && operand !== undefined)) {
+      throw new ProcscopeError("USAGE", `${output === undefined ? "no file" : "two files"} to write`, {
+        hint: "procscope convert IN OUT, or IN -o OUT",
+      });
+    }
     const encoder = encoderFor(output);
     const progress = new Progress();
     const title = options.title ?? basename(input);
