@@ -1,3 +1,4 @@
+import { ProcscopeError } from "./errors.ts";
 import type { Address, Bytes } from "./units.ts";
 
 /**
@@ -35,4 +36,15 @@ export function newRangeBuffer(): RangeBuffer {
 export function tryRead(memory: MemoryReader, address: Address, length: Bytes): Buffer | undefined {
   const buffer = Buffer.allocUnsafe(length);
   return memory.readInto(buffer, 0, length, address) === length ? buffer : undefined;
+}
+
+/** One call of readRanges never brings more than this: callers read in batches. */
+const mostBytes = 1 << 30;
+
+/** Makes the buffer large enough. Throws MALFORMED where that would be more than 1 GiB: no honest target asks for it. */
+export function reserveRanges(into: RangeBuffer, total: Bytes): void {
+  if (total > mostBytes)
+    throw new ProcscopeError("MALFORMED", "a single reading of more than 1 GiB of the target's memory was refused");
+  if (into.data.length < total)
+    into.data = Buffer.allocUnsafeSlow(Math.max(total, Math.min(2 * into.data.length, mostBytes)));
 }

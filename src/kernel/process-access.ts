@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { ProcscopeError } from "../base/errors.ts";
 import type { Pid } from "../base/units.ts";
 import { defaultProcMount } from "./proc-file.ts";
+import { kernelThreadFlag, readProcStat } from "./proc-stat.ts";
 import { type ProcStatus, readProcStatus } from "./proc-status.ts";
 
 /** CAP_SYS_PTRACE, include/uapi/linux/capability.h. */
@@ -120,6 +121,27 @@ function canReadExe(pid: Pid, mount: string): boolean {
 function readNumber(path: string): number | undefined {
   try {
     return Number.parseInt(readFileSync(path, "latin1"), 10);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Why there is no memory to read: the kernel says ESRCH also of what has a pid and no memory: kernel threads, and zombies. */
+export function memoryGone(pid: Pid): ProcscopeError {
+  const stat = statOf(pid);
+  if (stat && stat.flags & kernelThreadFlag)
+    return new ProcscopeError("UNSUPPORTED_TARGET", `process ${pid} is a kernel thread: it has no memory of its own`);
+  if (stat?.state === zombieState)
+    return new ProcscopeError("NO_PROCESS", `process ${pid} is a zombie: it exited, and its parent has not noticed`);
+  return new ProcscopeError("NO_PROCESS", `no process ${pid}, or it exited`);
+}
+
+/** "Z" of /proc/PID/stat. */
+const zombieState = 90;
+
+function statOf(pid: Pid): ReturnType<typeof readProcStat> | undefined {
+  try {
+    return readProcStat(pid);
   } catch {
     return undefined;
   }
