@@ -177,7 +177,7 @@ export class Collector {
         now: Date.now() / 1000,
         threads: grouper.options.threads,
         proportional: options.proportional !== undefined,
-        exits: options.exits !== undefined,
+        exits: options.exits,
         wchanNames: grouper.source.processes.names,
       });
       this.renderGo(writer);

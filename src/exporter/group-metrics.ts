@@ -1,6 +1,7 @@
 /** Every series of a group: those of process-exporter v0.8.7 under their names, and procscope's own. */
 import type { Group, ThreadGroup } from "../proc/group.ts";
 import { Counter, Gauge } from "../proc/group.ts";
+import type { ExitDelays, ExitSource } from "../proc/sources/source.ts";
 import { type ExpositionWriter, type Metric, metric } from "./exposition.ts";
 import { GroupLabels } from "./group-labels.ts";
 
@@ -61,14 +62,17 @@ export type ShownGroup = Pick<
   "name" | "labels" | "counters" | "gauges" | "wchans" | "threads" | "exits" | "peakBytes"
 >;
 
+/** As Counter and the label sets have them. */
+const delayOrder: readonly (keyof ExitDelays)[] = ["cpu", "blockIo", "swap"];
+
 export interface RenderContext {
   readonly bootTime: number;
   /** Seconds since 1970. */
   readonly now: number;
   readonly threads: boolean;
   readonly proportional: boolean;
-  /** Whether exit records arrive: without, there is nothing to say about codes, signals and delays. */
-  readonly exits: boolean;
+  /** Where exit records come from: without, there is nothing to say about codes, signals and delays. */
+  readonly exits: Pick<ExitSource, "delayKinds"> | undefined;
   /** Names of kernel functions by number. */
   readonly wchanNames: readonly string[];
 }
@@ -228,7 +232,8 @@ function renderOwn(writer: ExpositionWriter, rows: readonly Row[], context: Rend
   }
   writer.family(m.delays);
   for (const { group, labels } of rows) {
-    for (let i = 0; i < 3; i++) {
+    for (const kind of context.exits.delayKinds) {
+      const i = delayOrder.indexOf(kind);
       writer.sample(labels.delays[i]!, group.counters[Counter.delayCpu + i]! / nanosecondsPerSecond);
     }
   }

@@ -44,7 +44,9 @@ export const exitEvent = {
   signalFlags: 264, // u32: SIGNAL_*
   flags: 268, // u32: PF_* of the main thread
   peakPages: 272,
-  exitSize: 280,
+  // ns that all its threads waited for a CPU, for block IO and for pages from swap; see delayKinds
+  delays: 280,
+  exitSize: 304,
 } as const;
 
 /** The nine counters in their order, 8 bytes each. */
@@ -60,6 +62,16 @@ const taskCounters = [
   "nivcsw",
 ];
 const signalCounters = ["sum_sched_runtime", ...taskCounters.slice(1)];
+
+/**
+ * The three delays: the member of a task itself, of its struct task_delay_info, and of the sums in which the kernel keeps
+ * those of threads that ended (struct taskstats, there once a process has had two threads).
+ */
+const delays = [
+  { task: "sched_info.run_delay", info: undefined, sum: "cpu_delay_total" },
+  { task: undefined, info: "blkio_delay", sum: "blkio_delay_total" },
+  { task: undefined, info: "swapin_delay", sum: "swapin_delay_total" },
+] as const;
 
 /** Bytes of a command line that are kept. */
 const mostArguments: Bytes = 256;
@@ -192,6 +204,7 @@ function exitProgram(btf: Btf, ring: number, lost: number): Buffer {
   });
   asm.place(main);
   writeCircumstances(writer, struct);
+  writeDelays(writer, struct);
   submit(asm);
   return asm.assemble();
 }
@@ -244,6 +257,28 @@ function writeCircumstances(writer: BpfRecordWriter, struct: BtfId): void {
     writer.copy(object, signal, exitEvent.groupExitCode, 4, "group_exit_code");
     writer.copy(object, signal, exitEvent.signalFlags, 4, "flags");
     writer.copy(object, signal, exitEvent.peakPages, 8, "maxrss");
+  });
+}
+
+/**
+ * What the kernel was built without stays 0. The sums are taken from where taskstats_exit() put them just before, this
+ * thread's included (kernel/taskstats.c, fill_tgid_exit).
+ */
+function writeDelays(writer: BpfRecordWriter, struct: BtfId): void {
+  const { btf } = writer;
+  writer.clear(exitEvent.delays, exitEvent.exitSize);
+  const each = (type: BtfId, source: BpfRegister, from: "task" | "info" | "sum"): void => {
+    delays.forEach((delay, i) => {
+      const member = delay[from];
+      if (member !== undefined && btf.findMember(type, member))
+        writer.copy(source, type, exitEvent.delays + i * 8, 8, member);
+    });
+  };
+  each(struct, task, "task");
+  if (btf.findMember(struct, "delays")) writer.through(task, struct, "delays", (info) => each(info, object, "info"));
+  writer.through(task, struct, "signal", (signal) => {
+    if (!btf.findMember(signal, "stats")) return;
+    writer.through(object, signal, "stats", (sums) => each(sums, object, "sum"));
   });
 }
 

@@ -198,7 +198,6 @@ export class ExitLedger {
     const how = record.signal > 0 ? -record.signal : record.exitCode;
     exits.set(how, (exits.get(how) ?? 0) + 1);
     if (record.peakBytes !== undefined && record.peakBytes > group.peakBytes) group.peakBytes = record.peakBytes;
-    if (!record.delays) return;
     counters[Counter.delayCpu]! += record.delays.cpu;
     counters[Counter.delayBlockIo]! += record.delays.blockIo;
     counters[Counter.delaySwap]! += record.delays.swap;

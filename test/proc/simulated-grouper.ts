@@ -64,7 +64,7 @@ export function exit(pid: number, comm: string, cpu: number, more: Partial<ExitR
     exitCode: 0,
     signal: 0,
     peakBytes: undefined,
-    delays: undefined,
+    delays: { cpu: 0, blockIo: 0, swap: 0 },
     ...more,
   };
 }

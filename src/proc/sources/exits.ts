@@ -54,6 +54,7 @@ const patience = 1000;
 class BpfExits implements ExitSource {
   readonly name = "bpf";
   readonly notes: readonly string[];
+  readonly delayKinds = accountedDelays();
   readonly #events: BpfExitEvents;
   /** By pid: ended processes whose main thread was not freed yet, oldest first. */
   readonly #ended = new Map<Pid, { start: number; bytes: Buffer; at: number }>();
@@ -62,7 +63,7 @@ class BpfExits implements ExitSource {
 
   constructor(events: BpfExitEvents) {
     this.#events = events;
-    this.notes = delaysAccounted() ? ["delays are told by taskstats only"] : [];
+    this.notes = delayNotes(this.delayKinds);
   }
 
   get lost(): number {
@@ -155,7 +156,11 @@ class BpfExits implements ExitSource {
       nonvoluntarySwitches: counter(8),
       ...waitStatus(status),
       peakBytes: wide(data, exitEvent.peakPages) * pageSize,
-      delays: undefined,
+      delays: {
+        cpu: wide(data, exitEvent.delays),
+        blockIo: wide(data, exitEvent.delays + 8),
+        swap: wide(data, exitEvent.delays + 16),
+      },
     };
   }
 }
@@ -181,8 +186,8 @@ interface Unfinished {
 class TaskstatsExits implements ExitSource {
   readonly name = "taskstats";
   readonly notes: readonly string[];
+  readonly delayKinds = accountedDelays();
   readonly #listener: TaskstatsListener;
-  readonly #delays = delaysAccounted();
   readonly #unfinished = new Map<Pid, Unfinished>();
 
   constructor(listener: TaskstatsListener, notes: readonly string[]) {
@@ -190,7 +195,7 @@ class TaskstatsExits implements ExitSource {
     this.notes = [
       ...notes,
       "threads that ended before we listened are missing from the record of their process",
-      ...(this.#delays ? [] : ["delays are not accounted: sysctl kernel.task_delayacct=1 turns it on"]),
+      ...delayNotes(this.delayKinds),
     ];
   }
 
@@ -247,7 +252,7 @@ class TaskstatsExits implements ExitSource {
       nonvoluntarySwitches: sum.involuntary,
       ...waitStatus(leader?.waitStatus ?? exit.waitStatus),
       peakBytes: exit.peakResident,
-      delays: this.#delays ? delaysOf(sum) : undefined,
+      delays: { cpu: sum.cpuDelay, blockIo: sum.blockIoDelay, swap: sum.swapDelay },
     };
   }
 }
@@ -287,10 +292,6 @@ function add(sum: Unfinished, exit: TaskExit): Unfinished {
   return sum;
 }
 
-function delaysOf(sum: Unfinished): ExitDelays {
-  return { cpu: sum.cpuDelay, blockIo: sum.blockIoDelay, swap: sum.swapDelay };
-}
-
 /** [system, user] of an exact time on CPU, by the ratio of timer ticks that met each; all user where none did. */
 function splitByTicks(runtime: number, user: number, system: number): [stime: number, utime: number] {
   const stime = system === 0 ? 0 : Math.floor(runtime * (system / (system + user)));
@@ -324,10 +325,17 @@ function forgetOldest(map: Map<Pid, unknown>): void {
   }
 }
 
-function delaysAccounted(): boolean {
+function accountedDelays(): readonly (keyof ExitDelays)[] {
   try {
-    return readFileSync("/proc/sys/kernel/task_delayacct", "latin1").trim() === "1";
+    if (readFileSync("/proc/sys/kernel/task_delayacct", "latin1").trim() === "1") return ["cpu", "blockIo", "swap"];
   } catch {
-    return false;
+    // A kernel without CONFIG_TASK_DELAY_ACCT, or older than the setting (5.14).
   }
+  return ["cpu"];
+}
+
+function delayNotes(kinds: readonly (keyof ExitDelays)[]): string[] {
+  return kinds.includes("swap")
+    ? []
+    : ["waits for block IO and swap are not accounted: sysctl kernel.task_delayacct=1 turns it on"];
 }

@@ -279,8 +279,8 @@ export interface ExitRecord {
   readonly signal: number;
   /** Largest resident size, undefined where not told. */
   readonly peakBytes: Bytes | undefined;
-  /** Time spent waiting; undefined where the kernel does not account for it (sysctl kernel.task_delayacct). */
-  readonly delays: ExitDelays | undefined;
+  /** Time spent waiting; 0 what is not among the source's {@link ExitSource.delayKinds}. */
+  readonly delays: ExitDelays;
 }
 
 export interface ExitDelays {
@@ -298,6 +298,8 @@ export interface ExitSource {
   readonly notes: readonly string[];
   /** Records that were lost because the kernel's queue was full. Never decreases. */
   readonly lost: number;
+  /** What the kernel accounts for: waiting for a CPU always, the others where sysctl kernel.task_delayacct is 1. */
+  readonly delayKinds: readonly (keyof ExitDelays)[];
   /**
    * The records of processes that ended since the last call, in order. Called after each scan and on a timer; must not
    * block. A process of several threads gives one record, when its last thread ends.
