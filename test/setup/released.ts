@@ -88,7 +88,8 @@ export function releasedPrograms(): Released[] {
       go,
       path: join(folder, "npm/node_modules", alias, path),
       args,
-      settle: 800,
+      // As a service it sleeps for its first second, then asks its client for a sign of life and waits for it for ever.
+      settle: 2000,
     })),
     ...debianRows.map(([name, program, args]) => ({
       name,
