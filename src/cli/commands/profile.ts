@@ -2,6 +2,7 @@ import { basename } from "node:path";
 import { parseDuration } from "../../base/duration.ts";
 import { exitStatus, ProcscopeError } from "../../base/errors.ts";
 import type { Pid, Seconds } from "../../base/units.ts";
+import { keepMemorySmall } from "../../kernel/malloc.ts";
 import { readProcStatus } from "../../kernel/proc-status.ts";
 import { encoderFor } from "../../profile/encoders.ts";
 import type { Profile } from "../../profile/model.ts";
@@ -221,6 +222,7 @@ async function continuous(
   const { options, signal } = invocation;
   if (options.output === undefined && options.push === undefined)
     throw usageError({ name: "profile" }, "--continuous needs a folder (-o DIR) or --push URL");
+  keepMemorySmall();
   const { ProfileRotation } = await import("../../sampling/rotation.ts");
   const { ProfilePusher } = await import("../../sampling/push.ts");
   const { encodePprof } = await import("../../profile/pprof.ts");
