@@ -1,14 +1,15 @@
 /**
- * Sends profiles to a server that takes them as Pyroscope does: POST /ingest with format=pprof, the profile and what its
- * sample types mean as multipart form data. Failed pushes are kept and tried again, up to a bound; what falls out is
+ * Sends profiles to a server that takes them as Pyroscope does: POST /ingest, the profile and what its sample types mean
+ * as multipart form data (without a format: with format=pprof the server takes the whole body for the profile). Failed pushes are kept and tried again, up to a bound; what falls out is
  * counted, never lost in silence.
  */
 import { ProcscopeError } from "../base/errors.ts";
+import { escapeTerminal } from "../base/escape.ts";
 
 export interface PushOptions {
   /** The server's address; a path other than / is taken as the endpoint itself. Only http and https. */
   readonly url: string;
-  /** The application's name as the server shows it. */
+  /** The application's name as the server shows it; what such a name may not have becomes "_". */
   readonly application: string;
   readonly labels: Readonly<Record<string, string>>;
   /** Profiles kept for another try while the server does not answer. Default 10. */
@@ -31,6 +32,9 @@ interface Waiting {
   readonly from: number;
   readonly until: number;
 }
+
+/** Characters of a refusal that are told. */
+const mostOfAnswer = 300;
 
 /** What the server makes of each sample type: units and how values add up. */
 const sampleTypeConfig = {
@@ -79,22 +83,21 @@ export class ProfilePusher {
     const url = new URL(this.#endpoint);
     url.searchParams.set(
       "name",
-      `${application}{${Object.entries(labels)
+      `${application.replace(/[^\w./-]/g, "_")}{${Object.entries(labels)
         .map(([key, value]) => `${key}=${value}`)
         .join(",")}}`,
     );
     url.searchParams.set("from", String(Math.floor(profile.from)));
     url.searchParams.set("until", String(Math.ceil(profile.until)));
-    url.searchParams.set("format", "pprof");
     url.searchParams.set("spyName", "procscope");
     const form = new FormData();
     form.set("profile", new Blob([profile.body as Uint8Array<ArrayBuffer>]), "profile.pprof");
     form.set("sample_type_config", new Blob([JSON.stringify(sampleTypeConfig)]), "config.json");
     try {
       const response = await fetch(url, { method: "POST", body: form, signal: AbortSignal.timeout(timeout ?? 10_000) });
-      await response.arrayBuffer();
+      const answer = await response.text();
       if (response.ok) return "sent";
-      this.#lastError = `the server answered ${response.status}`;
+      this.#lastError = `the server answered ${response.status}: ${escapeTerminal(answer.trim().slice(0, mostOfAnswer))}`;
       // What is wrong with the request stays wrong; what is wrong with the server may pass.
       return response.status >= 500 || response.status === 429 ? "again" : "refused";
     } catch (error) {

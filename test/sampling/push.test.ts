@@ -21,7 +21,7 @@ async function ingestServer(statuses: number[]): Promise<{ url: string; received
     }).formData();
     const status = statuses.shift() ?? 200;
     if (status === 200) received.push({ url, form });
-    response.writeHead(status).end();
+    response.writeHead(status).end(status === 200 ? "" : "not\x1b[2Jnow\n");
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -39,15 +39,16 @@ const profile = gzipSync(Buffer.from("not empty"));
 test("a profile arrives whole, with its name, labels and span of time", async () => {
   const server = await ingestServer([]);
   try {
-    const pusher = new ProfilePusher({ url: server.url, application: "api", labels: { env: "test", pid: "7" } });
+    const pusher = new ProfilePusher({ url: server.url, application: "a pi(1)", labels: { env: "test", pid: "7" } });
     const counts = await pusher.push(profile, 1000.4, 1010.2);
     assert.deepEqual(counts, { sent: 1, queued: 0, dropped: 0, lastError: undefined });
     const { url, form } = server.received[0]!;
     assert.equal(url.pathname, "/ingest");
-    assert.equal(url.searchParams.get("name"), "api{env=test,pid=7}");
+    assert.equal(url.searchParams.get("name"), "a_pi_1_{env=test,pid=7}");
     assert.equal(url.searchParams.get("from"), "1000");
     assert.equal(url.searchParams.get("until"), "1011");
-    assert.equal(url.searchParams.get("format"), "pprof");
+    // With format=pprof a real server takes the body for the profile itself.
+    assert.equal(url.searchParams.get("format"), null);
     const sent = Buffer.from(await (form.get("profile") as File).arrayBuffer());
     assert.ok(sent.equals(profile));
   } finally {
@@ -63,7 +64,12 @@ test("what the server cannot take now is sent later, in order, and nothing is lo
     assert.equal((await pusher.push(profile, 2, 3)).queued, 2);
     // The third pushes the first out of the queue; of the two left one is taken and one refused for good.
     const counts = await pusher.push(profile, 3, 4);
-    assert.deepEqual({ ...counts, lastError: undefined }, { sent: 1, queued: 0, dropped: 2, lastError: undefined });
+    assert.deepEqual(
+      { ...counts, lastError: undefined },
+      { sent: 1, queued: 0, dropped: 2, lastError: undefined },
+      counts.lastError,
+    );
+    assert.match(counts.lastError!, /^the server answered 400: not[^\x1b]+now$/);
     assert.equal(server.received[0]!.url.searchParams.get("from"), "2");
   } finally {
     server.close();

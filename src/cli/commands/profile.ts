@@ -235,7 +235,7 @@ async function continuous(
   const pusher =
     options.push === undefined
       ? undefined
-      : new ProfilePusher({ url: options.push, application: options.application ?? name, labels });
+      : new ProfilePusher({ url: options.push, application: options.application ?? commandName(target.pid), labels });
   while (!signal.aborted) {
     const from = Date.now() / 1000;
     const { profile, report } = await record(kind, target, go, invocation, options.interval, false);
@@ -273,10 +273,14 @@ function parseLabels(words: readonly string[]): Record<string, string> {
 }
 
 function nameOf(pid: Pid): string {
+  return `${commandName(pid)} (pid ${pid})`;
+}
+
+function commandName(pid: Pid): string {
   try {
-    return `${basename(readProcStatus(pid).name)} (pid ${pid})`;
+    return basename(readProcStatus(pid).name);
   } catch {
-    return `pid ${pid}`;
+    return "process";
   }
 }
 
