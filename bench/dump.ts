@@ -93,11 +93,11 @@ async function withGap(target: Target, work: () => Promise<Omit<Cost, "gapMs">>)
 async function ours(target: Target): Promise<Omit<Cost, "gapMs">> {
   const usage = join(folder, "usage.json");
   const began = performance.now();
-  const hook = join(packageRoot, "dist/bench/usage-hook.js");
+  const hook = join(packageRoot, "dist/bench/usage-hook.cjs");
   const main = join(packageRoot, "dist/bin/procscope.cjs");
   const child = spawn(
     process.execPath,
-    ["--import", hook, main, "dump", String(target.pid), "-o", join(folder, "out")],
+    ["--require", hook, main, "dump", String(target.pid), "-o", join(folder, "out")],
     {
       stdio: ["ignore", "inherit", "inherit"],
       env: { ...process.env, BENCH_USAGE: usage },

@@ -25,7 +25,7 @@ async function run(args: readonly string[]): Promise<Cost> {
   const usage = join(folder, "usage.json");
   const began = performance.now();
   // The hook costs both sides the same.
-  const child = spawn(process.execPath, ["--import", join(packageRoot, "dist/bench/usage-hook.js"), ...args], {
+  const child = spawn(process.execPath, ["--require", join(packageRoot, "dist/bench/usage-hook.cjs"), ...args], {
     stdio: ["ignore", "ignore", "inherit"],
     env: { ...process.env, BENCH_USAGE: usage },
   });

@@ -17,7 +17,11 @@ import { loadState, saveState } from "./state-file.ts";
 import { type TopBy, TopGroups } from "./top-groups.ts";
 
 export interface ExporterSettings {
-  readonly rules: readonly Rule[];
+  /**
+   * Gives the rules of the groups. Called when the sources are open: what opening them and what parsing the rules needs
+   * for a moment (the kernel's type information, a YAML parser) must not be in memory together.
+   */
+  readonly readRules: () => Promise<readonly Rule[]>;
   /** Where procfs is mounted. */
   readonly mount: string;
   readonly children: boolean;
@@ -91,12 +95,14 @@ export class Exporter {
 
   /** Opens the sources and scans once. Throws what keeps an exporter with these settings from working here. */
   static async open(settings: ExporterSettings): Promise<Exporter> {
-    const namer = new RuleNamer(settings.rules, parseLabels(settings.labels));
+    const labels = parseLabels(settings.labels);
     const bootTime = readBootTime(settings.mount);
     const source = chooseSource(settings);
     let exits: ExitSource | undefined;
     try {
       exits = chooseExits(settings);
+      await collectGarbage();
+      const namer = new RuleNamer(await settings.readRules(), labels);
       await collectGarbage();
       const grouper = new ColumnGrouper({
         source,

@@ -11,7 +11,7 @@ import { goBoolFlags, parseGoBool, rewriteGoFlags } from "../../exporter/flags.t
 import type { GoLevel } from "../../exporter/go-inside.ts";
 import type { Rule } from "../../exporter/rules.ts";
 import { startServer } from "../../exporter/server.ts";
-import { collectGarbage, limitYoungGeneration } from "../../exporter/small-heap.ts";
+import { limitYoungGeneration } from "../../exporter/small-heap.ts";
 import type { TopBy } from "../../exporter/top-groups.ts";
 import { keepMemorySmall } from "../../kernel/malloc.ts";
 import { sourceNames } from "../../proc/sources/open.ts";
@@ -144,9 +144,7 @@ async function runExporter({
   if (values.man) return print(manual);
   limitYoungGeneration();
   keepMemorySmall();
-  const rules = await rulesOf(values);
-  await collectGarbage();
-  const exporter = await Exporter.open(settingsOf(values, rules));
+  const exporter = await Exporter.open(settingsOf(values));
   try {
     if (values["once-to-stdout-delay"] !== undefined && values["once-to-stdout-delay"] > 0) {
       await delay(values["once-to-stdout-delay"] * 1000, undefined, { signal }).catch(() => {});
@@ -194,10 +192,13 @@ export async function rulesOf(values: {
   return await readRuleFile(path);
 }
 
-function settingsOf(values: Values, rules: readonly Rule[]): ExporterSettings {
-  if (rules.length === 0) log("no groups are configured: give -config.path or -procnames");
+function settingsOf(values: Values): ExporterSettings {
   return {
-    rules,
+    readRules: async () => {
+      const rules = await rulesOf(values);
+      if (rules.length === 0) log("no groups are configured: give -config.path or -procnames");
+      return rules;
+    },
     mount: values.procfs,
     children: values.children,
     threads: values.threads,
