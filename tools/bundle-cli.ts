@@ -41,6 +41,9 @@ await build({
   format: "cjs",
   external: Object.keys({ ...dependencies, ...optionalDependencies }).filter((name) => name !== inside),
   plugins: [ownUrls],
+  // Two thirds of the bytes; names stay, so that a stack trace can be read.
+  minifyWhitespace: true,
+  lineLimit: 120,
   banner: {
     js:
       `/* With ${inside}:\n${license.replaceAll("*/", "* /")}*/\n` +

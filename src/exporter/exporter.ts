@@ -137,6 +137,7 @@ export class Exporter {
         log: settings.log,
       });
       await collector.prime();
+      await collectGarbage();
       return new Exporter(collector, settings);
     } catch (error) {
       source.close();
