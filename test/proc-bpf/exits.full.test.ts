@@ -108,7 +108,9 @@ describe("exit records", asRoot, () => {
         const ours = records!.filter((record) => record.comm === "threaded");
         assert.equal(ours.length, 5);
         const share = cpuOf(ours) / truth;
-        assert.ok(share > 0.9 && share < 1.15, `${share} of the processes' own measure`);
+        // Taskstats samples by the timer tick: of a few processes on a crowded CPU that can be far off.
+        const [least, most] = source.name === "bpf" ? [0.9, 1.15] : [0.6, 1.6];
+        assert.ok(share > least && share < most, `${share} of the processes' own measure`);
         assert.ok(ours.every((record) => record.exitCode === 7 && record.peakBytes! > 100_000));
       } finally {
         source.close();

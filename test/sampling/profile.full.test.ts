@@ -26,6 +26,9 @@ for (const mode of ["plain", "pie-strip"] as const satisfies readonly Mode[]) {
         String(target.pid),
         "-d",
         "3",
+        // Enough samples also where others crowd the CPU.
+        "--rate",
+        "399",
         "--user-only",
         "-o",
         out,
