@@ -63,6 +63,7 @@ function report(error: unknown): number {
   return exitStatus.failure;
 }
 
+// For process.exit(); an end that comes by itself waits for the compiler before it tells of the exit.
 process.on("exit", letNodeEnd);
 main(process.argv.slice(2))
   .catch(report)

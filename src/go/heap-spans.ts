@@ -4,6 +4,7 @@
  */
 import { u64 } from "../base/bytes.ts";
 import { newRangeBuffer, tryRead } from "../base/memory-reader.ts";
+import { countUpTo } from "../base/sorted.ts";
 import type { Address, Bytes } from "../base/units.ts";
 import type { GoRuntime } from "./runtime.ts";
 
@@ -40,6 +41,7 @@ export class HeapSpans {
   private readonly runtime: GoRuntime;
   /** Those with objects, by address. */
   private readonly spans: readonly Span[];
+  private readonly starts: Float64Array;
 
   /** Undefined where this program's heap cannot be found or does not hold together. */
   static read(runtime: GoRuntime): HeapSpans | undefined {
@@ -57,6 +59,7 @@ export class HeapSpans {
   private constructor(runtime: GoRuntime, spans: readonly Span[]) {
     this.runtime = runtime;
     this.spans = spans;
+    this.starts = Float64Array.from(spans, ({ start }) => start);
   }
 
   /** Whether the address lies in an object that is in use and may hold pointers. */
@@ -70,14 +73,7 @@ export class HeapSpans {
   }
 
   private find(address: Address): Span | undefined {
-    let low = 0;
-    let high = this.spans.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.spans[middle]!.start <= address) low = middle + 1;
-      else high = middle;
-    }
-    const span = this.spans[low - 1];
+    const span = this.spans[countUpTo(this.starts, address) - 1];
     return span && address < span.end ? span : undefined;
   }
 }

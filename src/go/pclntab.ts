@@ -1,6 +1,7 @@
 import { cString, u64 } from "../base/bytes.ts";
 import { ProcscopeError } from "../base/errors.ts";
 import { type MemoryReader, tryRead } from "../base/memory-reader.ts";
+import { countUpTo } from "../base/sorted.ts";
 import type { Address, Bytes } from "../base/units.ts";
 
 /** One function of a {@link Pclntab}: made once per function, so callers may keep it and compare it by identity. */
@@ -142,9 +143,19 @@ export class Pclntab {
     const { table, entries, records, functionCount } = this;
     for (let i = 0; i <= functionCount; i++) {
       const at = list + width * i;
-      entries[i] = width === 8 ? table.readUInt32LE(at) : u64(table, at) - this.text;
-      if (i < functionCount) records[i] = width === 8 ? table.readUInt32LE(at + 4) : u64(table, at + 8);
+      entries[i] = this.listedEntry(table, at);
+      if (i < functionCount) records[i] = this.listedRecord(table, at);
     }
+  }
+
+  /** An element of the list of functions: the entry as an offset from text. */
+  private listedEntry(bytes: Buffer, at: number): number {
+    return this.kind.relative ? bytes.readUInt32LE(at) : u64(bytes, at) - this.text;
+  }
+
+  /** The same: the offset of the function's record. */
+  private listedRecord(bytes: Buffer, at: number): number {
+    return this.kind.relative ? bytes.readUInt32LE(at + 4) : u64(bytes, at + 8);
   }
 
   /** The function whose code holds `pc`, or undefined outside of this module's text. */
@@ -153,14 +164,7 @@ export class Pclntab {
     const { entries, functionCount } = this;
     if (this.memory) return this.findRemote(this.memory, offset);
     if (functionCount === 0 || !(offset >= entries[0]! && offset < entries[functionCount]!)) return undefined;
-    let low = 0;
-    let high = functionCount;
-    while (high - low > 1) {
-      const middle = (low + high) >>> 1;
-      if (entries[middle]! <= offset) low = middle;
-      else high = middle;
-    }
-    return this.functionAt(low);
+    return this.functionAt(countUpTo(entries, offset) - 1);
   }
 
   private functionAt(index: number): PcFunction | undefined {
@@ -232,15 +236,12 @@ export class Pclntab {
     const element = (index: number): { entry: number; record: number } | undefined => {
       const bytes = tryRead(memory, this.base + this.listAt + this.listWidth * index, this.listWidth);
       if (!bytes) return undefined;
-      return this.kind.relative
-        ? { entry: bytes.readUInt32LE(0), record: bytes.readUInt32LE(4) }
-        : { entry: u64(bytes, 0) - this.text, record: u64(bytes, 8) };
+      return { entry: this.listedEntry(bytes, 0), record: this.listedRecord(bytes, 0) };
     };
     // Behind the last function stands the end of them all; of that element only the entry is there.
     const { listAt, listWidth, functionCount, base } = this;
     const end = tryRead(memory, base + listAt + listWidth * functionCount, listWidth / 2);
-    if (!end || !(offset >= 0 && offset < (listWidth === 8 ? end.readUInt32LE(0) : u64(end, 0) - this.text)))
-      return undefined;
+    if (!end || !(offset >= 0 && offset < this.listedEntry(end, 0))) return undefined;
     let low = 0;
     let high = functionCount;
     while (high - low > 1) {

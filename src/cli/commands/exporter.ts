@@ -171,7 +171,6 @@ async function serve(exporter: Exporter, values: Values, signal: AbortSignal): P
   if (/^(127\.|localhost:|\[::1\])/.test(values["web.listen-address"])) {
     log("only this machine can reach it: -web.listen-address=:9256 opens it to the network");
   }
-
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
   log("shutting down");
   await server.stop();
