@@ -25,6 +25,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { packageRoot } from "../src/base/package-root.ts";
+import { cliPath } from "../test/support/cli.ts";
 
 const { values } = parseArgs({
   options: {
@@ -94,10 +95,9 @@ async function ours(target: Target): Promise<Omit<Cost, "gapMs">> {
   const usage = join(folder, "usage.json");
   const began = performance.now();
   const hook = join(packageRoot, "dist/bench/usage-hook.cjs");
-  const main = join(packageRoot, "dist/bin/procscope.cjs");
   const child = spawn(
     process.execPath,
-    ["--require", hook, main, "dump", String(target.pid), "-o", join(folder, "out")],
+    ["--require", hook, cliPath, "dump", String(target.pid), "-o", join(folder, "out")],
     {
       stdio: ["ignore", "inherit", "inherit"],
       env: { ...process.env, BENCH_USAGE: usage },

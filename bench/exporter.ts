@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { packageRoot } from "../src/base/package-root.ts";
+import { cliPath } from "../test/support/cli.ts";
 
 const { values } = parseArgs({
   options: {
@@ -57,9 +58,8 @@ function buildPeer(): string {
 }
 
 const peer = values.peer ?? buildPeer();
-const cli = join(packageRoot, "dist/bin/procscope.cjs");
 const lean = ["-gather-smaps=false", "-threads=false"];
-const ours = (source: string, ...words: string[]): string[] => [cli, "exporter", "--source", source, ...words];
+const ours = (source: string, ...words: string[]): string[] => [cliPath, "exporter", "--source", source, ...words];
 
 const kinds: readonly Kind[] = [
   { name: "v0.8.7", row: "a", command: peer, words: lean },

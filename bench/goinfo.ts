@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { packageRoot } from "../src/base/package-root.ts";
+import { cliPath } from "../test/support/cli.ts";
 import { build, GoTarget } from "../test/support/go-target.ts";
 import {
   allCpus,
@@ -31,7 +32,6 @@ const { values } = parseArgs({
     seconds: { type: "string", default: "0.2" },
   },
 });
-const cli = join(packageRoot, "dist/bin/procscope.cjs");
 const work = mkdtempSync(join(tmpdir(), "procscope-bench-"));
 
 function buildGoinfo(sources: string): string {
@@ -60,7 +60,7 @@ function buildGoinfo(sources: string): string {
 
 /** Mounts by the command line tool, as a user would; the folder is the last word. */
 function mount(name: string, ...words: string[]): Promise<Server> {
-  return startServer(work, name, process.execPath, [cli, "mount", "--json", ...words]);
+  return startServer(work, name, process.execPath, [cliPath, "mount", "--json", ...words]);
 }
 
 async function besideGoinfo(sources: string): Promise<void> {

@@ -10,10 +10,10 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { packageRoot } from "../src/base/package-root.ts";
 import { callGraph } from "../src/profile/call-graph.ts";
 import type { Profile } from "../src/profile/model.ts";
 import { decodeProfile } from "../src/profile/readers.ts";
+import { cliPath } from "../test/support/cli.ts";
 import { build, type Mode, startHttp } from "../test/support/go-target.ts";
 import { currentGo } from "../test/support/go-toolchain.ts";
 
@@ -95,10 +95,9 @@ async function takeAll(target: { pid: number; url: string }, folder: string): Pr
   );
   const perfEnded = new Promise((resolve) => perf.once("exit", resolve));
   const out = join(folder, "ours.pb.gz");
-  const cli = join(packageRoot, "dist/bin/procscope.cjs");
   const [, response] = await Promise.all([
-    run(process.execPath, [cli, "profile", "--pid", String(target.pid), "-d", seconds, "-o", out]).then(({ stderr }) =>
-      process.stderr.write(stderr),
+    run(process.execPath, [cliPath, "profile", "--pid", String(target.pid), "-d", seconds, "-o", out]).then(
+      ({ stderr }) => process.stderr.write(stderr),
     ),
     fetch(`${target.url}/debug/pprof/profile?seconds=${seconds}`).then((answer) => answer.arrayBuffer()),
   ]);

@@ -14,8 +14,8 @@ import { callGraph } from "../src/profile/call-graph.ts";
 import { encoderFor, encoders } from "../src/profile/encoders.ts";
 import type { Profile } from "../src/profile/model.ts";
 import { decodeProfile } from "../src/profile/readers.ts";
+import { cliPath } from "../test/support/cli.ts";
 
-const cli = join(packageRoot, "dist/bin/procscope.cjs");
 const work = mkdtempSync(join(tmpdir(), "procscope-bench-"));
 process.on("exit", () => rmSync(work, { recursive: true, force: true }));
 
@@ -39,7 +39,7 @@ interface Cost {
 function convert(input: string, output: string): Cost {
   const teller = `process.on("exit",()=>{const{maxRSS,userCPUTime,systemCPUTime}=process.resourceUsage();process.stderr.write("\\nUSED "+maxRSS+" "+(userCPUTime+systemCPUTime))})`;
   const begun = performance.now();
-  const words = ["--import", `data:text/javascript,${teller}`, cli, "convert", input, output];
+  const words = ["--import", `data:text/javascript,${teller}`, cliPath, "convert", input, output];
   const ran = spawnSync(process.execPath, words, { encoding: "utf8" });
   const milliseconds = Math.round(performance.now() - begun);
   if (ran.status !== 0) throw new Error(ran.stderr);

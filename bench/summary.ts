@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { packageRoot } from "../src/base/package-root.ts";
+import { cliPath } from "../test/support/cli.ts";
 
 const { values } = parseArgs({ options: { rounds: { type: "string", default: "15" } } });
 const rounds = Number(values.rounds);
@@ -50,7 +51,7 @@ try {
   const ours: Cost[] = [];
   const node: Cost[] = [];
   for (let round = 0; round < rounds; round++) {
-    ours.push(await run([join(packageRoot, "dist/bin/procscope.cjs"), "summary", String(server.pid)]));
+    ours.push(await run([cliPath, "summary", String(server.pid)]));
     node.push(await run(["-e", "0"]));
   }
   const [mine, peer] = [ours, node].map((costs) => ({

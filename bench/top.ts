@@ -15,8 +15,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { packageRoot } from "../src/base/package-root.ts";
 import { readProcStat, ticksPerSecond } from "../src/kernel/proc-stat.ts";
+import { cliPath } from "../test/support/cli.ts";
 import { build, GoTarget } from "../test/support/go-target.ts";
 
 const { values } = parseArgs({
@@ -29,7 +29,6 @@ const { values } = parseArgs({
   },
 });
 const [goroutines, seconds, rounds, soak] = [values.goroutines, values.seconds, values.rounds, values.soak].map(Number);
-const main = join(packageRoot, "dist/bin/procscope.cjs");
 const folder = mkdtempSync(join(tmpdir(), "procscope-bench-top-"));
 /** A terminal server of its own for each run: one that is ending refuses the next. */
 let servers = 0;
@@ -71,7 +70,7 @@ function print(line: Record<string, unknown>): void {
 }
 
 const topCommand = (pid: number, ...more: string[]): string =>
-  [process.execPath, main, "top", "--pid", String(pid), "--interval", "1s", ...more].join(" ");
+  [process.execPath, cliPath, "top", "--pid", String(pid), "--interval", "1s", ...more].join(" ");
 
 async function cpu(target: GoTarget, name: string, ...more: string[]): Promise<void> {
   const ours: number[] = [];

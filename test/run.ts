@@ -7,6 +7,7 @@ import { join, relative } from "node:path";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { packageRoot } from "../src/base/package-root.ts";
+import { cliPath } from "./support/cli.ts";
 
 const words = process.argv.slice(2);
 const quick = words.includes("--quick");
@@ -25,7 +26,7 @@ const newest = Math.max(
     (file) => statSync(join(packageRoot, "dist/src", String(file))).mtimeMs,
   ),
 );
-if (statSync(join(packageRoot, "dist/bin/procscope.cjs")).mtimeMs < newest) {
+if (statSync(cliPath).mtimeMs < newest) {
   console.error("dist/bin/procscope.cjs is older than dist/src: npm run build");
   process.exit(1);
 }

@@ -1,9 +1,8 @@
 /** What is inside Go processes, against what they say of themselves. */
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { join } from "node:path";
 import { describe, it } from "node:test";
-import { packageRoot } from "../../src/base/package-root.ts";
+import { cliPath } from "../support/cli.ts";
 import { Folder, samplesOf, scrape, startExporter } from "./running.ts";
 
 const program = `package main
@@ -72,11 +71,9 @@ describe("Go inside", () => {
       const later = samplesOf(await scrape(exporter.url));
       assert.equal(later.get('go_goroutines{groupname="gotarget"}'), Number(said[0]![0]));
       assert.ok(later.get('go_memstats_mallocs_total{groupname="gotarget"}')! >= value("go_memstats_mallocs_total")!);
-      const groups = execFileSync(
-        process.execPath,
-        [join(packageRoot, "dist/bin/procscope.cjs"), "groups", "--procnames", "gotarget", "--json"],
-        { encoding: "utf8" },
-      );
+      const groups = execFileSync(process.execPath, [cliPath, "groups", "--procnames", "gotarget", "--json"], {
+        encoding: "utf8",
+      });
       const { groups: shown } = JSON.parse(groups) as { groups: { name: string; goroutines?: number }[] };
       assert.equal(shown.find(({ name }) => name === "gotarget")?.goroutines, Number(said[0]![0]));
     } finally {

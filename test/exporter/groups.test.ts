@@ -1,16 +1,13 @@
 /** `procscope groups`, and the exporter's own flags. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { packageRoot } from "../../src/base/package-root.ts";
+import { cliPath } from "../support/cli.ts";
 import { Folder, samplesOf, scrape, startExporter } from "./running.ts";
 
-const main = join(packageRoot, "dist/bin/procscope.cjs");
-
 function groups(...words: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [main, "groups", ...words], { encoding: "utf8" });
+  return spawnSync(process.execPath, [cliPath, "groups", ...words], { encoding: "utf8" });
 }
 
 describe("procscope groups", () => {

@@ -6,10 +6,10 @@ import { describe, it } from "node:test";
 import { parse, parseAllDocuments } from "yaml";
 import { packageRoot } from "../../src/base/package-root.ts";
 import { parseRuleFile } from "../../src/exporter/config.ts";
+import { cliPath } from "../support/cli.ts";
 import { freePort, type RunningProgram, samplesOf, scrape, startListening } from "./running.ts";
 
 const read = (path: string): string => readFileSync(join(packageRoot, "packaging", path), "utf8");
-const main = join(packageRoot, "dist/bin/procscope.cjs");
 
 /** Starts the exporter with exactly these capabilities. */
 async function startWith(
@@ -34,7 +34,7 @@ async function startWith(
     ...wrap,
     ...setpriv,
     process.execPath,
-    main,
+    cliPath,
     "exporter",
     "-procnames",
     "node",

@@ -4,9 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { packageRoot } from "../../src/base/package-root.ts";
-
-const main = join(packageRoot, "dist/bin/procscope.cjs");
+import { cliPath } from "../support/cli.ts";
 
 export interface RunningProgram extends AsyncDisposable {
   readonly child: ChildProcess;
@@ -56,7 +54,7 @@ export async function startExporter(...words: string[]): Promise<RunningProgram>
   const port = await freePort();
   return await startListening(
     process.execPath,
-    [main, "exporter", `-web.listen-address=127.0.0.1:${port}`, ...words],
+    [cliPath, "exporter", `-web.listen-address=127.0.0.1:${port}`, ...words],
     port,
   );
 }

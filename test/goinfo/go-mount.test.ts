@@ -4,12 +4,10 @@ import { spawn, spawnSync } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { packageRoot } from "../../src/base/package-root.ts";
 import { memoryFiles } from "../../src/goinfo/memory-lines.ts";
 import { eventually, mountedUnder, Served, shell, skipReason, temporaryFolder } from "../fuse/fixture.ts";
+import { cliPath } from "../support/cli.ts";
 import { build, GoTarget } from "../support/go-target.ts";
-
-const cli = join(packageRoot, "dist/bin/procscope.cjs");
 
 interface Context {
   after(done: () => unknown): void;
@@ -26,7 +24,7 @@ function launch(t: Context, words: readonly string[], wrap: readonly string[] = 
   const folder = temporaryFolder(t);
   spawnSync("chmod", ["777", folder]);
   const directory = join(folder, "mount");
-  const [command, ...rest] = [...wrap, process.execPath, cli, "mount", directory, "--json", ...words];
+  const [command, ...rest] = [...wrap, process.execPath, cliPath, "mount", directory, "--json", ...words];
   const child = spawn(command!, rest, { stdio: ["ignore", "pipe", "pipe"] });
   t.after(async () => {
     child.kill("SIGTERM");

@@ -9,8 +9,7 @@ import { packageRoot } from "../../src/base/package-root.ts";
 import { shells } from "../../src/cli/completion.ts";
 import { loadAll } from "../../src/cli/table.ts";
 import { generatedDocs } from "../../tools/generate-docs.ts";
-
-const cli = join(packageRoot, "dist/bin/procscope.cjs");
+import { cliPath } from "../support/cli.ts";
 
 test("generated documents are up to date (else: npm run build && node dist/tools/generate-docs.js)", async () => {
   for (const [path, text] of await generatedDocs()) {
@@ -45,14 +44,14 @@ test("every command has help with an example of itself", async () => {
   for (const { row, command } of await loadAll()) {
     const named = command.examples.filter(([line]) => line.includes(`procscope ${row.name}`));
     assert.ok(named.length > 0, `${row.name} has no example`);
-    const help = execFileSync(process.execPath, [cli, row.name, "--help"], { encoding: "utf8" });
+    const help = execFileSync(process.execPath, [cliPath, row.name, "--help"], { encoding: "utf8" });
     assert.match(help, /^Usage: procscope /);
   }
 });
 
 for (const shell of shells) {
   test(`the ${shell} completion script is one that ${shell} reads`, (t) => {
-    const script = execFileSync(process.execPath, [cli, "completion", shell], { encoding: "utf8" });
+    const script = execFileSync(process.execPath, [cliPath, "completion", shell], { encoding: "utf8" });
     assert.match(script, /completion/);
     const folder = mkdtempSync(join(tmpdir(), "procscope-completion-"));
     t.after(() => rmSync(folder, { recursive: true }));

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { packageRoot } from "../../src/base/package-root.ts";
 import { nodeBinary, nodeVersions } from "../setup/nodes.ts";
+import { cliPath } from "../support/cli.ts";
 import { project, run, work } from "./programs.ts";
 
 const module = pathToFileURL(join(packageRoot, "dist/src/memdebug/index.js")).href;
@@ -65,7 +66,7 @@ if (isMainThread) {
     });
     assert.deepEqual([registered.status, registered.stderr], [0, ""]);
     assert.match(readFileSync(join(folder, "reg.folded"), "utf8"), /firstPart/);
-    const converted = run(folder, [join(packageRoot, "dist/bin/procscope.cjs"), "convert", "heap.pb.gz", "heap.html"], {
+    const converted = run(folder, [cliPath, "convert", "heap.pb.gz", "heap.html"], {
       node,
     });
     assert.equal(converted.status, 0, converted.stderr);

@@ -3,17 +3,15 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { packageRoot } from "../../src/base/package-root.ts";
 import { ProfileBuilder } from "../../src/profile/builder.ts";
 import { diffProfiles, diffText } from "../../src/profile/diff.ts";
 import { encoders } from "../../src/profile/encoders.ts";
 import { topText } from "../../src/profile/top.ts";
+import { cliPath } from "../support/cli.ts";
 import { goProfile, load, missing, nodeProfile, scratch, workPath } from "./fixtures.ts";
 
-const cli = join(packageRoot, "dist/bin/procscope.cjs");
-
 function convert(...words: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [cli, "convert", ...words], { encoding: "utf8" });
+  return spawnSync(process.execPath, [cliPath, "convert", ...words], { encoding: "utf8" });
 }
 
 test("convert writes every format, readable by the owner only", () => {

@@ -1,13 +1,11 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { packageRoot } from "../../src/base/package-root.ts";
+import { cliPath } from "../support/cli.ts";
 import { build, GoTarget } from "../support/go-target.ts";
 import { TestTerminal } from "./terminal.ts";
 
-const main = join(packageRoot, "dist/bin/procscope.cjs");
 let path: string;
 let target: GoTarget;
 
@@ -104,7 +102,7 @@ test("top -- CMD: starts the program, and ends it with the view", async () => {
 });
 
 test("without a terminal: one record a look, changes counted from the first", async () => {
-  const child = spawn(process.execPath, [main, "top", ...own(), "--interval", "300ms", "--count", "3"], {
+  const child = spawn(process.execPath, [cliPath, "top", ...own(), "--interval", "300ms", "--count", "3"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   let text = "";
@@ -136,7 +134,7 @@ test("without a terminal: one record a look, changes counted from the first", as
 test("a closed pipe ends it quietly; refused words; no such process", () => {
   const piped = spawnSync(
     "sh",
-    ["-c", `${process.execPath} ${main} top --pid ${target.pid} --interval 100ms | head -1`],
+    ["-c", `${process.execPath} ${cliPath} top --pid ${target.pid} --interval 100ms | head -1`],
     {
       encoding: "utf8",
       timeout: 20_000,
@@ -144,7 +142,7 @@ test("a closed pipe ends it quietly; refused words; no such process", () => {
   );
   assert.equal(piped.stdout.trim().split("\n").length, 1);
   assert.equal(piped.stderr, "");
-  const run = (...words: string[]) => spawnSync(process.execPath, [main, "top", ...words], { encoding: "utf8" });
+  const run = (...words: string[]) => spawnSync(process.execPath, [cliPath, "top", ...words], { encoding: "utf8" });
   assert.equal(run("--pid", "4194999").status, 4);
   assert.equal(run("--pid", String(target.pid), "--interval", "1ms").status, 2);
   assert.equal(run("--pid", String(process.pid), "--json", "--count", "1").status, 5);

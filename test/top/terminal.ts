@@ -3,9 +3,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { packageRoot } from "../../src/base/package-root.ts";
-
-const main = join(packageRoot, "dist/bin/procscope.cjs");
+import { cliPath } from "../support/cli.ts";
 
 export class TestTerminal implements Disposable {
   /** The working folder of what runs in it. */
@@ -31,7 +29,7 @@ export class TestTerminal implements Disposable {
 
   /** Types a command line into the shell. */
   run(...words: string[]): void {
-    this.type(`${process.execPath} ${main} ${words.join(" ")}`);
+    this.type(`${process.execPath} ${cliPath} ${words.join(" ")}`);
     this.press("Enter");
   }
 
