@@ -73,6 +73,31 @@ const movedByAsking = /^(Sys|GCSys|OtherSys|HeapReleased|HeapIdle|HeapSys|NextGC
 /** The scavenger of Go 1.16 and 1.17 works on while the program is idle. */
 const movedByScavenger = /^HeapReleased:/;
 
+/**
+ * What differs between the target's own numbers and ours, taken before its call (caches not flushed) and after it. The
+ * runtime works in the background of a program at rest: near a memory limit the scavenger returns pages and takes eight
+ * bytes for its timer. So a difference counts at once where the target's own next numbers show that it did rest, and
+ * otherwise where it is there in every one of five attempts.
+ */
+async function differencesAtRest(target: GoTarget, process: GoProcess, scavengesAtRest: boolean): Promise<string[]> {
+  let found: string[] = [];
+  for (let attempt = 0; attempt < 5; attempt++) {
+    await target.ask("alloc 3000");
+    await delay(200);
+    const before = process.memStats();
+    const own = ownValues(await target.ask("ms"));
+    const after = process.memStats();
+    const next = ownValues(await target.ask("ms"));
+    const afterCall = differences(after, own).filter((line) => !(scavengesAtRest && movedByScavenger.test(line)));
+    const rested = [...own].every(([name, value]) => next.get(name) === value);
+    if (rested && afterCall.length > 0) return afterCall.map((line) => `after its own call: ${line}`);
+    const beforeCall = differences(before, own).filter((line) => !movedByAsking.test(line));
+    found = [...beforeCall.map((line) => `before its own call: ${line}`), ...afterCall];
+    if (found.length === 0) return [];
+  }
+  return found;
+}
+
 const settings: readonly { name: string; env: Record<string, string>; from: number }[] = [
   { name: "", env: {}, from: 16 },
   { name: " GOGC=off", env: { GOGC: "off" }, from: 16 },
@@ -88,22 +113,9 @@ for (const version of goVersions) {
       if (minor < from || (name !== "" && mode !== "pie-strip")) continue;
       test(`go${version} ${mode}${name}: ${comparedValues} values`, async () => {
         await using target = await GoTarget.start(await build(version, mode), { env });
-        for (const request of ["park 50", "alloc 20000", "gc", "gc", "alloc 3000"]) await target.ask(request);
-        await delay(200);
+        for (const request of ["park 50", "alloc 20000", "gc", "gc"]) await target.ask(request);
         using process = GoProcess.attach(target.pid);
-        const before = process.memStats();
-        const own = ownValues(await target.ask("ms"));
-        const after = process.memStats();
-        assert.deepEqual(
-          differences(before, own).filter((line) => !movedByAsking.test(line)),
-          [],
-          "before its own call",
-        );
-        assert.deepEqual(
-          differences(after, own).filter((line) => !(minor < 18 && movedByScavenger.test(line))),
-          [],
-          "after its own call",
-        );
+        assert.deepEqual(await differencesAtRest(target, process, minor < 18), []);
         compared += comparedValues;
       });
     }
