@@ -9,7 +9,7 @@ import type { ExitSource } from "../proc/sources/source.ts";
 import { ByteSink, type ExpositionFormat, ExpositionWriter, labelSet, metric } from "./exposition.ts";
 import { readGoGroups } from "./go-groups.ts";
 import { type GoInsideProvider, GoLedger, type GoLevel, type GoTotals, renderGoInside } from "./go-inside.ts";
-import { GroupRenderer, type ShownGroup } from "./group-metrics.ts";
+import { GroupRenderer } from "./group-metrics.ts";
 import { renderBuildInfo, renderOwnProcess } from "./self-metrics.ts";
 import type { TopGroups } from "./top-groups.ts";
 
@@ -84,7 +84,7 @@ export class Collector {
   private scannedAt = Number.NEGATIVE_INFINITY;
   private scanDuration = 0;
   private scanFailed = false;
-  private shown: readonly ShownGroup[] = [];
+  private shown: readonly Group[] = [];
   private readonly sinks = { text: new ByteSink(), openmetrics: new ByteSink() };
   /** What was answered since the last scan, by format and encoding, for scrapes that come while it is fresh. */
   private readonly bodies = new Map<string, Buffer>();

@@ -1,11 +1,11 @@
 /** The label sets of one group's samples, rendered once. */
+import type { ExitDelays } from "../proc/sources/source.ts";
 import { type LabelSet, labelSet } from "./exposition.ts";
 
 const modes = ["user", "system"] as const;
 const states = ["Running", "Sleeping", "Waiting", "Zombie", "Other"] as const;
 const memoryTypes = ["resident", "virtual", "swapped", "proportionalResident", "proportionalSwapped"] as const;
 const switchTypes = ["voluntary", "nonvoluntary"] as const;
-const delayKinds = ["cpu", "block_io", "swap"] as const;
 
 export class ThreadLabels {
   readonly base: LabelSet;
@@ -27,7 +27,7 @@ export class GroupLabels {
   readonly states: readonly LabelSet[];
   readonly memory: readonly LabelSet[];
   readonly switches: readonly LabelSet[];
-  readonly delays: readonly LabelSet[];
+  readonly delays: Readonly<Record<keyof ExitDelays, LabelSet>>;
   private readonly labels: Readonly<Record<string, string>>;
   private readonly threads = new Map<string, ThreadLabels>();
   private readonly others = new Map<string, LabelSet>();
@@ -40,7 +40,11 @@ export class GroupLabels {
     this.states = states.map((state) => labelSet({ ...all, state }));
     this.memory = memoryTypes.map((memtype) => labelSet({ ...all, memtype }));
     this.switches = switchTypes.map((ctxswitchtype) => labelSet({ ...all, ctxswitchtype }));
-    this.delays = delayKinds.map((kind) => labelSet({ ...all, kind }));
+    this.delays = {
+      cpu: labelSet({ ...all, kind: "cpu" }),
+      blockIo: labelSet({ ...all, kind: "block_io" }),
+      swap: labelSet({ ...all, kind: "swap" }),
+    };
   }
 
   thread(threadname: string): ThreadLabels {

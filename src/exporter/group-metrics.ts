@@ -56,14 +56,11 @@ const m = {
   uptime: own("oldest_uptime_seconds", "gauge", "Age of the oldest process of this group"),
 };
 
-/** What the renderer reads of a group: a Group, or what stands for several. */
-export type ShownGroup = Pick<
-  Group,
-  "name" | "labels" | "counters" | "gauges" | "wchans" | "threads" | "exits" | "peakBytes"
->;
-
-/** As Counter and the label sets have them. */
-const delayOrder: readonly (keyof ExitDelays)[] = ["cpu", "blockIo", "swap"];
+const delayCounters: Readonly<Record<keyof ExitDelays, number>> = {
+  cpu: Counter.delayCpu,
+  blockIo: Counter.delayBlockIo,
+  swap: Counter.delaySwap,
+};
 
 export interface RenderContext {
   readonly bootTime: number;
@@ -78,10 +75,10 @@ export interface RenderContext {
 }
 
 export class GroupRenderer {
-  private readonly labels = new WeakMap<ShownGroup, GroupLabels>();
+  private readonly labels = new WeakMap<Group, GroupLabels>();
 
   /** The label sets of a group, made at its first sample. */
-  labelsOf(group: ShownGroup): GroupLabels {
+  labelsOf(group: Group): GroupLabels {
     let labels = this.labels.get(group);
     if (!labels) {
       labels = new GroupLabels(group.name, group.labels);
@@ -90,7 +87,7 @@ export class GroupRenderer {
     return labels;
   }
 
-  render(writer: ExpositionWriter, groups: readonly ShownGroup[], context: RenderContext): void {
+  render(writer: ExpositionWriter, groups: readonly Group[], context: RenderContext): void {
     const rows = groups.map((group) => ({ group, labels: this.labelsOf(group) }));
     renderCounters(writer, rows);
     renderGauges(writer, rows, context);
@@ -101,7 +98,7 @@ export class GroupRenderer {
 }
 
 interface Row {
-  readonly group: ShownGroup;
+  readonly group: Group;
   readonly labels: GroupLabels;
 }
 
@@ -233,8 +230,7 @@ function renderOwn(writer: ExpositionWriter, rows: readonly Row[], context: Rend
   writer.family(m.delays);
   for (const { group, labels } of rows) {
     for (const kind of context.exits.delayKinds) {
-      const i = delayOrder.indexOf(kind);
-      writer.sample(labels.delays[i]!, group.counters[Counter.delayCpu + i]! / nanosecondsPerSecond);
+      writer.sample(labels.delays[kind], group.counters[delayCounters[kind]]! / nanosecondsPerSecond);
     }
   }
 }

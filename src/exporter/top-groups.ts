@@ -2,56 +2,24 @@
  * Shows only the N groups that use most, and sums the rest in "other". What a group uses while it is not shown counts
  * for "other", what it uses while it is shown for itself: every counter only grows, and the sum of all rates is true.
  */
-import {
-  Counter,
-  counterCount,
-  Gauge,
-  type Group,
-  gaugeCount,
-  otherName,
-  processCounterCount,
-  type ThreadGroup,
-} from "../proc/group.ts";
-import type { ShownGroup } from "./group-metrics.ts";
+import { Counter, counterCount, Gauge, Group, gaugeCount, otherName, processCounterCount } from "../proc/group.ts";
 
 export type TopBy = "cpu" | "memory";
-
-class Shown implements ShownGroup {
-  readonly name: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly counters = new Float64Array(counterCount);
-  readonly gauges = new Float64Array(gaugeCount);
-  readonly wchans = new Map<number, number>();
-  readonly threads = new Map<string, ThreadGroup>();
-  readonly exits = new Map<number, number>();
-  peakBytes = 0;
-
-  constructor(name: string, labels: Readonly<Record<string, string>>) {
-    this.name = name;
-    this.labels = labels;
-  }
-
-  resetGauges(): void {
-    this.gauges.fill(0);
-    this.gauges[Gauge.oldestStart] = Number.POSITIVE_INFINITY;
-    this.wchans.clear();
-    for (const thread of this.threads.values()) thread.count = 0;
-  }
-}
 
 /** What was counted of a group when it was looked at last. */
 interface Seen {
   readonly counters: Float64Array;
   readonly exits: Map<number, number>;
   readonly threads: Map<string, Float64Array>;
-  readonly shown: Shown;
+  /** The sum of what it used while it was shown. */
+  readonly shown: Group;
 }
 
 export class TopGroups {
   private readonly most: number;
   private readonly by: TopBy;
   private readonly seen = new Map<Group, Seen>();
-  private readonly other = new Shown(otherName, {});
+  private readonly other = new Group(otherName, {}, true);
 
   constructor(most: number, by: TopBy) {
     this.most = most;
@@ -59,7 +27,7 @@ export class TopGroups {
   }
 
   /** The groups to show now, "other" last. */
-  select(groups: Iterable<Group>): ShownGroup[] {
+  select(groups: Iterable<Group>): Group[] {
     const ranked: { group: Group; seen: Seen; weight: number }[] = [];
     const present = new Set<Group>();
     for (const group of groups) {
@@ -70,7 +38,7 @@ export class TopGroups {
     for (const group of this.seen.keys()) if (!present.has(group)) this.seen.delete(group);
     ranked.sort((a, b) => b.weight - a.weight);
     this.other.resetGauges();
-    const shown: ShownGroup[] = [];
+    const shown: Group[] = [];
     for (const { group, seen } of ranked) {
       const isOwn = shown.length < this.most && group.name !== otherName;
       const target = isOwn ? seen.shown : this.other;
@@ -86,7 +54,7 @@ export class TopGroups {
   private seenOf(group: Group): Seen {
     let seen = this.seen.get(group);
     if (!seen) {
-      const shown = new Shown(group.name, group.labels);
+      const shown = new Group(group.name, group.labels, group.fixed);
       seen = { counters: new Float64Array(counterCount), exits: new Map(), threads: new Map(), shown };
       this.seen.set(group, seen);
     }
@@ -106,7 +74,7 @@ export class TopGroups {
 }
 
 /** Adds to `target` what a group counted since it was looked at last, and its present sizes. */
-function transfer(group: Group, seen: Seen, target: Shown): void {
+function transfer(group: Group, seen: Seen, target: Group): void {
   addGrowth(group.counters, seen.counters, target.counters, counterCount);
   for (const [how, count] of group.exits) {
     target.exits.set(how, (target.exits.get(how) ?? 0) + count - (seen.exits.get(how) ?? 0));
@@ -118,11 +86,7 @@ function transfer(group: Group, seen: Seen, target: Shown): void {
       before = new Float64Array(processCounterCount);
       seen.threads.set(name, before);
     }
-    let to = target.threads.get(name);
-    if (!to) {
-      to = { name, counters: new Float64Array(processCounterCount), count: 0 };
-      target.threads.set(name, to);
-    }
+    const to = target.thread(name, Number.POSITIVE_INFINITY);
     to.count += thread.count;
     addGrowth(thread.counters, before, to.counters, processCounterCount);
   }
