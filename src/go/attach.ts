@@ -63,15 +63,8 @@ function architectureOf(elf: ElfFile): Architecture {
 
 /** The version and build information: by section, else in writable memory, where the linker puts it. */
 function findVersion(image: ProgramImage, evidence: Evidence[]): { version: GoVersion; info: BuildInfo } {
-  const section = image.elf.section(".go.buildinfo");
-  const places = [
-    ...(section ? [{ start: section.address + image.bias, size: section.size, found: "section .go.buildinfo" }] : []),
-    ...image.ranges
-      .filter((range) => range.writable)
-      .map((range) => ({ start: range.start, size: range.end - range.start, found: "scan for its magic number" })),
-  ];
-  for (const place of places) {
-    const build = findBuildInfo(image.memory, place.start, place.size);
+  for (const place of placesOfBuildInfo(image)) {
+    const build = findBuildInfo(image.memory, place.start, place.bytes);
     if (build === undefined) continue;
     evidence.push({ subject: "version", found: place.found, checked: build.version.text });
     return build;
@@ -89,6 +82,20 @@ function findVersion(image: ProgramImage, evidence: Evidence[]): { version: GoVe
     checked: version.text,
   });
   return { version, info };
+}
+
+function* placesOfBuildInfo(image: ProgramImage): Generator<{ start: Address; bytes: Buffer; found: string }> {
+  const section = image.elf.section(".go.buildinfo");
+  if (section) {
+    const start = section.address + image.bias;
+    const bytes = tryRead(image.memory, start, Math.min(section.size, mostVariables));
+    if (bytes) yield { start, bytes, found: "section .go.buildinfo" };
+  }
+  for (const range of image.ranges.filter(({ writable }) => writable)) {
+    const whole = range.end - range.start <= mostVariables;
+    const bytes = whole ? rangeBytes(image, range) : tryRead(image.memory, range.start, mostVariables);
+    if (bytes) yield { start: range.start, bytes, found: "scan for its magic number" };
+  }
 }
 
 /** What stands for a version that nothing tells: no table is exact for it, so everything is inferred or checked. */
@@ -121,7 +128,7 @@ function scanBuildVersion(image: ProgramImage): string | undefined {
   return found.size === 1 ? [...found][0] : undefined;
 }
 
-/** Each of those texts is looked for in all variables, so these must not be without measure. */
+/** What is looked for in all variables is looked for often, so these must not be without measure. */
 const mostVariables: Bytes = 64 << 20;
 const pieceLength: Bytes = 1 << 18;
 

@@ -40,16 +40,14 @@ const magic = Buffer.from("\xff Go buildinf:", "latin1");
 const mostText: Bytes = 16 << 20;
 
 /**
- * Looks for the build information (debug/buildinfo) in [`start`, `start` + `length`) of a program's memory. Returns
+ * Looks for the build information (debug/buildinfo) in the `bytes` of a program's memory that lie at `start`. Returns
  * undefined where there is none.
  */
 export function findBuildInfo(
   memory: MemoryReader,
   start: Address,
-  length: Bytes,
+  bytes: Buffer,
 ): { version: GoVersion; info: BuildInfo; address: Address } | undefined {
-  const bytes = tryRead(memory, start, Math.min(length, 64 << 20));
-  if (bytes === undefined) return undefined;
   for (let at = bytes.indexOf(magic); at >= 0; at = bytes.indexOf(magic, at + 1)) {
     const address = start + at;
     if (address % 16 !== 0) continue;

@@ -1,5 +1,6 @@
 /** Names for code that is not Go's: functions of ELF files by their symbols, and code made at run time by its perf map. */
 import { statSync } from "node:fs";
+import { countUpTo } from "../base/sorted.ts";
 import type { Address, Pid } from "../base/units.ts";
 import { PerfMap } from "../kernel/perf-map.ts";
 import { type Mapping, readProcMaps } from "../kernel/proc-maps.ts";
@@ -21,7 +22,8 @@ const roots =
 
 export class NativeCode implements CodeSource {
   readonly #pid: Pid;
-  #mappings: Mapping[] = [];
+  #mappings: readonly Mapping[] = [];
+  #starts = new Float64Array(0);
   #perfMap: PerfMap | undefined;
   readonly #files = new Map<string, MappedFile | undefined>();
   #readAt = Number.NEGATIVE_INFINITY;
@@ -61,17 +63,23 @@ export class NativeCode implements CodeSource {
   }
 
   #mappingOf(address: Address): Mapping | undefined {
-    const found = find(this.#mappings, address);
+    const found = this.#mapped(address);
     // Code may have been mapped since; looked for again at most twice a second.
     if (found || performance.now() - this.#readAt < 500) return found;
     this.#refresh();
-    return find(this.#mappings, address);
+    return this.#mapped(address);
+  }
+
+  #mapped(address: Address): Mapping | undefined {
+    const mapping = this.#mappings[countUpTo(this.#starts, address) - 1];
+    return mapping && address < mapping.end ? mapping : undefined;
   }
 
   #refresh(): void {
     this.#readAt = performance.now();
     try {
       this.#mappings = readProcMaps(this.#pid).filter((mapping) => mapping.executable);
+      this.#starts = Float64Array.from(this.#mappings, (mapping) => mapping.start);
       this.#perfMap = PerfMap.read(this.#pid);
     } catch {
       // The process is gone or closed to us: what was known stays known.
@@ -105,16 +113,4 @@ export class NativeCode implements CodeSource {
     }
     return undefined;
   }
-}
-
-function find(mappings: readonly Mapping[], address: Address): Mapping | undefined {
-  let low = 0;
-  let high = mappings.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (mappings[middle]!.start <= address) low = middle + 1;
-    else high = middle;
-  }
-  const mapping = mappings[low - 1];
-  return mapping && address < mapping.end ? mapping : undefined;
 }

@@ -249,7 +249,7 @@ forEachSubject("build information", (subject, seed) => {
     seed,
     () => window,
     () => {
-      findBuildInfo(subject.memory, address, section.size);
+      findBuildInfo(subject.memory, address, window!);
     },
   );
 });

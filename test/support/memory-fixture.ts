@@ -1,6 +1,7 @@
 /** The memory of a real process, copied once: a MemoryReader whose bytes a test may change. */
 import { readFileSync } from "node:fs";
 import { type MemoryReader, type RangeBuffer, tryRead } from "../../src/base/memory-reader.ts";
+import { countUpTo } from "../../src/base/sorted.ts";
 import type { Address, Bytes, Pid } from "../../src/base/units.ts";
 import { readProcMaps } from "../../src/kernel/proc-maps.ts";
 import { openProcessMemory } from "../../src/kernel/process-memory.ts";
@@ -15,6 +16,7 @@ const mostOfRegion: Bytes = 16 << 20;
 
 export class MemoryFixture implements MemoryReader {
   readonly regions: readonly Region[];
+  private readonly starts: Float64Array;
   /** Bytes read since it was last set to 0: what a hostile length costs. */
   bytesRead = 0;
 
@@ -32,6 +34,7 @@ export class MemoryFixture implements MemoryReader {
 
   constructor(regions: readonly Region[]) {
     this.regions = regions;
+    this.starts = Float64Array.from(regions, (region) => region.start);
   }
 
   /** The copy of `length` bytes at `address`, to be changed in place; undefined where it was not copied. */
@@ -42,14 +45,7 @@ export class MemoryFixture implements MemoryReader {
   }
 
   private at(address: Address): Region | undefined {
-    let low = 0;
-    let high = this.regions.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.regions[middle]!.start <= address) low = middle + 1;
-      else high = middle;
-    }
-    const region = this.regions[low - 1];
+    const region = this.regions[countUpTo(this.starts, address) - 1];
     return region && address < region.start + region.bytes.length ? region : undefined;
   }
 
