@@ -50,8 +50,9 @@ export function callGraph(profile: Profile, type: number, options: GraphOptions 
   const self = selfValues(tree, profile, type);
   const sum = self.reduce((a, b) => a + b, 0);
   const total = sum !== 0 ? sum : self.reduce((a, b) => a + Math.abs(b), 0);
-  const nodeCutoff = Math.abs(total * (options.nodeFraction ?? 0.005));
-  const edgeCutoff = Math.abs(total * (options.edgeFraction ?? 0.001));
+  // Cutoffs and scores are whole numbers, as pprof has them: which are equal decides what stays.
+  const nodeCutoff = Math.abs(Math.trunc(total * (options.nodeFraction ?? 0.005)));
+  const edgeCutoff = Math.abs(Math.trunc(total * (options.edgeFraction ?? 0.001)));
 
   const all = buildNodes(tree, self, undefined);
   const kept = [...all.values()].filter((node) => Math.abs(node.cumulative) >= nodeCutoff && node.cumulative !== 0);
@@ -90,7 +91,8 @@ function buildNodes(tree: FrameTree, self: Float64Array, shown: ReadonlySet<numb
     node.flat += self[at]!;
     if (!frameAbove(tree, nearest, above, frame)) node.cumulative += totals[at]!;
     const caller = nearest[above]!;
-    if (caller === 0 || tree.frame[caller] === frame) continue;
+    // Samples without a value say nothing of who calls whom.
+    if (caller === 0 || tree.frame[caller] === frame || totals[at] === 0) continue;
     if (!edgeAbove(tree, nearest, caller, tree.frame[caller]!, frame)) {
       const edge = edgeOf(nodeOf(nodes, tree, tree.frame[caller]!), node);
       edge.value += totals[at]!;
@@ -144,14 +146,18 @@ function edgeOf(from: GraphNode, to: GraphNode): GraphEdge {
 function sortedByEntropy(nodes: Map<number, GraphNode>): GraphNode[] {
   const score = new Map([...nodes.values()].map((node) => [node, entropyScore(node)]));
   return [...nodes.values()].sort(
-    (a, b) => Math.abs(score.get(b)!) - Math.abs(score.get(a)!) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
+    (a, b) => Math.abs(score.get(b)!) - Math.abs(score.get(a)!) || compareText(a.name, b.name),
   );
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function entropyScore(node: GraphNode): number {
   const entering = node.incoming.size === 0 ? 1 : edgeEntropy(node.incoming, 0);
   const leaving = node.outgoing.size === 0 ? 1 : edgeEntropy(node.outgoing, node.flat);
-  return (entering + leaving) * node.cumulative + node.flat;
+  return Math.trunc((entering + leaving) * node.cumulative) + node.flat;
 }
 
 function edgeEntropy(edges: ReadonlyMap<number, GraphEdge>, self: number): number {
@@ -181,11 +187,18 @@ function trimEdges(nodes: readonly GraphNode[], cutoff: number): number {
   return dropped;
 }
 
-/** Residual edges, lightest first, that only repeat a way which the graph shows; never one heavier than a real edge. */
+/**
+ * Residual edges, lightest first, that only repeat a way which the graph shows; never one heavier than a real edge.
+ * Among edges of one weight the last caller's by name comes first.
+ */
 function removeRedundantEdges(nodes: readonly GraphNode[]): void {
   const byFrame = new Map(nodes.map((node) => [node.frame, node]));
   for (const node of nodes.toReversed()) {
-    for (const edge of [...node.incoming.values()].sort((a, b) => Math.abs(a.value) - Math.abs(b.value))) {
+    const callerName = (edge: GraphEdge): string => byFrame.get(edge.from)!.name;
+    const lightestFirst = [...node.incoming.values()].sort(
+      (a, b) => Math.abs(a.value) - Math.abs(b.value) || compareText(callerName(b), callerName(a)),
+    );
+    for (const edge of lightestFirst) {
       if (!edge.residual) break;
       if (!hasOtherWay(byFrame, edge)) continue;
       node.incoming.delete(edge.from);

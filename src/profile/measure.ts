@@ -86,7 +86,7 @@ export class Measure {
 
   private label(value: number, unit: { readonly name: string; readonly factor: number } | undefined): string {
     const scaled = unit ? (value * this.toBase) / unit.factor : value;
-    const text = scaled.toFixed(2).replace(/\.00$/, "");
+    const text = decimal(scaled, 2).replace(/\.00$/, "");
     if (text === "0" || text === "-0") return "0";
     return text + (unit ? unit.name : this.unit && ` ${this.unit}`);
   }
@@ -98,10 +98,31 @@ export class Measure {
   }
 }
 
-/** `35.71%`, `0.52%`, `100%`: the words of pprof. */
+/** `35.71%`, `0.52%`, `1e-05%`, `100%`: the words of pprof, which has two digits at least. */
 export function percentage(value: number, of: number): string {
-  const ratio = of === 0 ? 0 : (100 * Math.abs(value)) / Math.abs(of);
+  const ratio = of === 0 ? 0 : Math.abs(value / of) * 100;
   if (ratio >= 99.95 && ratio <= 100.05) return "100%";
-  if (ratio >= 1) return `${ratio.toFixed(2)}%`;
-  return `${Number(ratio.toPrecision(2))}%`;
+  if (ratio >= 1) return `${decimal(ratio, 2)}%`;
+  if (ratio === 0) return "0%";
+  const exponent = Number(ratio.toExponential().split("e")[1]);
+  // Below 0.0001 as C's %g writes it.
+  if (exponent < -4)
+    return `${ratio
+      .toExponential(1)
+      .replace(".0", "")
+      .replace(/-(\d)$/, "-0$1")}%`;
+  return `${Number(decimal(ratio, 1 - exponent))}%`;
+}
+
+/**
+ * As C and Go print a number with so many decimals: what lies exactly between two goes to the even one (3.125 is 3.12),
+ * where toFixed takes the larger. Shares of a few hundred samples often do.
+ */
+function decimal(value: number, decimals: number): string {
+  // Only a multiple of 1/2^(decimals + 1) can lie exactly between two; as whole numbers nothing is rounded.
+  const doubled = value * 2 ** (decimals + 1) * 5 ** decimals;
+  const isTie = Number.isInteger(value * 2 ** (decimals + 1)) && Math.abs(doubled % 2) === 1;
+  if (!isTie) return value.toFixed(decimals);
+  const below = (doubled - 1) / 2;
+  return ((below % 2 === 0 ? below : below + 1) / 10 ** decimals).toFixed(decimals);
 }
