@@ -38,10 +38,15 @@ export const globalChecks: Partial<Record<RuntimeGlobal, Check>> = {
     return "allp[i].id == i";
   },
   allm: (context, address) => {
-    const m = word(context, address);
-    const g0 = m && follow(context, m, "m", "g0");
-    const back = g0 && follow(context, g0, "g", "m");
-    return m && back === m ? "allm.g0.m == allm" : undefined;
+    let m = word(context, address);
+    // The newest are in the list before they have a g0 (runtime.allocm).
+    for (let newest = 0; m && newest < 16; newest++) {
+      const g0 = follow(context, m, "m", "g0");
+      const back = g0 && follow(context, g0, "g", "m");
+      if (back !== 0) return back && back === m ? "allm.g0.m == allm" : undefined;
+      m = follow(context, m, "m", "alllink");
+    }
+    return undefined;
   },
   waitReasonStrings: (context, address) =>
     goString(context.memory, address, 0) === "" && goString(context.memory, address + 16, 64) === "GC assist marking"

@@ -68,7 +68,10 @@ function isEntry(context: CheckContext, pc: Address): boolean {
   return false;
 }
 
-/** Follows allm: each thread's g0 must point back, and thread ids must be distinct. */
+/**
+ * Follows allm: each thread's g0 must point back, and thread ids must be distinct. A new m is in the list before it has a
+ * g0, and that before it points back (runtime.allocm): what is still nil says nothing, but of some thread it must hold.
+ */
 function checkThreads(context: CheckContext, allm: Address | undefined): string {
   const { memory, layout } = context;
   const g0 = layout.field("m", "g0");
@@ -79,17 +82,22 @@ function checkThreads(context: CheckContext, allm: Address | undefined): string 
   if (allm === undefined || !g0 || !link || !thread || !back || !size) return "";
   let m = wordAt(context, allm);
   let count = 0;
+  let good = 0;
   const ids = new Set<number>();
   while (m && count < 4096) {
     const bytes = tryRead(memory, m, size);
-    if (bytes === undefined || wordAt(context, u64(bytes, g0.offset) + back.offset) !== m)
+    const own = bytes && u64(bytes, g0.offset);
+    const pointsTo = own ? wordAt(context, own + back.offset) : own;
+    if (bytes === undefined || pointsTo === undefined || (pointsTo !== 0 && pointsTo !== m))
       throw wrongLayout(context, `thread ${count} of allm does not make sense`);
+    if (pointsTo === m) good++;
     const id = u64(bytes, thread.offset);
     if (id >= 1 << 22) throw wrongLayout(context, `m.procid ${id} is not a thread id`);
     if (id > 0) ids.add(id);
     m = u64(bytes, link.offset);
     count++;
   }
+  if (count > 0 && good === 0) throw wrongLayout(context, "no thread of allm makes sense");
   return `${count} threads linked by alllink, g0.m == m, ${ids.size} thread ids`;
 }
 

@@ -3,6 +3,7 @@ import { ProcscopeError } from "../base/errors.ts";
 import type { Pid } from "../base/units.ts";
 import { defaultProcMount } from "../kernel/proc-file.ts";
 import { readProcMaps } from "../kernel/proc-maps.ts";
+import { memoryGone } from "../kernel/process-access.ts";
 import { openMemoryBriefly, openProcessMemory, type ProcessMemory } from "../kernel/process-memory.ts";
 import { FileSource } from "../object/byte-source.ts";
 import { ElfFile } from "../object/elf.ts";
@@ -104,10 +105,9 @@ function openProgram(pid: Pid, path: string, named: boolean): FileSource {
     return FileSource.open(path);
   } catch (error) {
     if (named || !(error instanceof ProcscopeError) || error.code !== "UNREADABLE") throw error;
-    // Kernel threads and zombies have no program behind the link.
-    throw new ProcscopeError("UNSUPPORTED_TARGET", `process ${pid} has no program: a kernel thread or a zombie`, {
-      cause: error,
-    });
+    // No program behind the link: a kernel thread, a zombie, or a process that has just exited. Its memory may have been
+    // opened all the same: kernels before 6.16 open that of a zombie as an empty file.
+    throw memoryGone(pid);
   }
 }
 

@@ -208,7 +208,7 @@ test("a zombie", async () => {
   const parent = spawn("sh", ["-c", "sleep 0.01 & exec sleep 60"], { stdio: "ignore" });
   try {
     const pid = await childOf(parent.pid!);
-    await delay(100);
+    while (!/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "latin1"))) await delay(10);
     const result = await dumpOf(pid);
     assert.equal(result.status, 4, result.stderr);
     assert.match(result.stderr, /a zombie/);

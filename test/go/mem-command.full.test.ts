@@ -5,24 +5,34 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { packageRoot } from "../../src/base/package-root.ts";
-import { procscope } from "../support/cli.ts";
+import { atRest } from "../support/at-rest.ts";
+import { type CliResult, procscope } from "../support/cli.ts";
 import { build, GoTarget } from "../support/go-target.ts";
 
 let target: GoTarget;
 let pid: string;
-/** The target's own: Alloc, TotalAlloc, Sys, Lookups, Mallocs … as 64-bit words in the order of runtime.MemStats. */
-let own: Buffer;
 
 before(async () => {
   target = await GoTarget.start(await build(undefined, "pie-strip"), { env: { GODEBUG: "memprofilerate=512" } });
   for (const request of ["park 20", "alloc 5000", "gc"]) await target.ask(request);
-  own = await target.ask("ms");
   pid = String(target.pid);
 });
 after(() => target.end());
 
+/**
+ * `mem` of the target at rest, and the target's own numbers: Alloc, TotalAlloc, Sys, Lookups, Mallocs … as 64-bit words in
+ * the order of runtime.MemStats.
+ */
+async function memAtRest(...args: string[]): Promise<CliResult & { readonly own: Buffer }> {
+  const { own, seen } = await atRest(
+    () => target.ask("ms"),
+    () => procscope(["mem", pid, ...args]),
+  );
+  return { ...seen, own };
+}
+
 test("--json has the names and values of runtime.MemStats, as its schema says", async () => {
-  const { status, stdout, stderr } = await procscope(["mem", pid, "--json"]);
+  const { own, status, stdout, stderr } = await memAtRest("--json");
   assert.equal(status, 0, stderr);
   const result = JSON.parse(stdout) as { schema: string; pid: number; memStats: Record<string, unknown> };
   const schema = JSON.parse(readFileSync(join(packageRoot, "schemas/mem.json"), "utf8")) as {
@@ -38,7 +48,7 @@ test("--json has the names and values of runtime.MemStats, as its schema says", 
 });
 
 test("--format prometheus is what promtool takes, with client_golang's names", async () => {
-  const { status, stdout } = await procscope(["mem", pid, "--format", "prometheus"]);
+  const { own, status, stdout } = await memAtRest("--format", "prometheus");
   assert.equal(status, 0);
   const lint = spawnSync("promtool", ["check", "metrics"], { input: stdout, encoding: "utf8" });
   const remarks = (lint.stderr + lint.stdout).split("\n").filter((line) => line !== "");
@@ -48,7 +58,7 @@ test("--format prometheus is what promtool takes, with client_golang's names", a
 });
 
 test("--interval shows what changed, --count how often", async () => {
-  const { status, stdout } = await procscope(["mem", pid, "--interval", "100ms", "--count", "3", "--json"]);
+  const { status, stdout } = await memAtRest("--interval", "100ms", "--count", "3", "--json");
   assert.equal(status, 0);
   const lines = stdout
     .trim()
@@ -62,7 +72,7 @@ test("--interval shows what changed, --count how often", async () => {
 });
 
 test("--format memdebug prints memdebug's line", async () => {
-  const { stdout } = await procscope(["mem", pid, "--format", "memdebug"]);
+  const { own, stdout } = await memAtRest("--format", "memdebug");
   const alloc = own.readBigUInt64LE(0);
   const stack = own.readBigUInt64LE(8 * 12);
   assert.match(

@@ -32,7 +32,34 @@ for (const program of releasedPrograms()) {
   });
 }
 
+/**
+ * A server at work may move at any moment, and one that waits for its disk may look at rest while it starts: a difference
+ * counts where three processes of it, each given more time than the last, all show one.
+ */
 async function checkProgram(program: Released): Promise<void> {
+  let compared = await compareOnce(program, program.settle);
+  for (const factor of [2, 4])
+    if (compared.differences.length > 0) compared = await compareOnce(program, program.settle * factor);
+  const { equal, moving, differences } = compared;
+  assert.equal(
+    differences.length,
+    0,
+    `${equal} equal, ${differences.length} not:\n${differences.slice(0, 2).join("\n\n")}`,
+  );
+  assert.ok(equal > 0, "nothing was equal");
+  figures.programs++;
+  figures.goroutines += equal;
+  figures.moving += moving;
+  console.log(`  ${program.name}: ${equal} goroutines equal`);
+}
+
+interface Compared {
+  readonly equal: number;
+  readonly moving: number;
+  readonly differences: readonly string[];
+}
+
+async function compareOnce(program: Released, settle: number): Promise<Compared> {
   const child = spawn(program.path, program.args, { cwd: folder, stdio: ["pipe", "ignore", "pipe"] });
   child.stdin!.on("error", () => {});
   let errors = "";
@@ -40,7 +67,7 @@ async function checkProgram(program: Released): Promise<void> {
     errors += text;
   });
   try {
-    await delay(program.settle);
+    await delay(settle);
     assert.equal(child.exitCode, null, `it ended at once: ${errors.slice(0, 500)}`);
     let first = await dump(child);
     let second = await dump(child);
@@ -54,7 +81,7 @@ async function checkProgram(program: Released): Promise<void> {
     const mark = errors.length;
     child.kill("SIGQUIT");
     await once(child, "close");
-    compare(program, errors.slice(mark), first, second);
+    return compare(errors.slice(mark), first, second);
   } finally {
     await endChild(child);
   }
@@ -66,31 +93,24 @@ async function dump(child: ChildProcess): Promise<string> {
   return result.stdout;
 }
 
-function compare(program: Released, trace: string, first: string, second: string): void {
+function compare(trace: string, first: string, second: string): Compared {
   const truth = normalized(trace);
   const ours = normalized(second);
   const earlier = normalized(first);
   assert.ok(truth.size > 0, `no trace: ${trace.slice(0, 500)}`);
   let equal = 0;
+  let moving = 0;
   const differences: string[] = [];
   for (const [id, own] of truth) {
     if (own.frames.length === 0) continue; // the runtime's own: debug=2 does not show them
     const mine = ours.get(id);
     if (mine && same(own, mine)) equal++;
     // What moved between our two dumps has moved until the signal as well.
-    else if (!mine || text(mine) !== text(earlier.get(id))) figures.moving++;
+    else if (!mine || text(mine) !== text(earlier.get(id))) moving++;
     else differences.push(`its own\n${text(own)}\n--- ours\n${text(mine)}`);
   }
   for (const id of ours.keys()) if (!truth.has(id)) differences.push(`only ours: ${text(ours.get(id))}`);
-  assert.equal(
-    differences.length,
-    0,
-    `${equal} equal, ${differences.length} not:\n${differences.slice(0, 2).join("\n\n")}`,
-  );
-  assert.ok(equal > 0, "nothing was equal");
-  figures.programs++;
-  figures.goroutines += equal;
-  console.log(`  ${program.name}: ${equal} goroutines equal`);
+  return { equal, moving, differences };
 }
 
 interface Stack {
