@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { cliPath } from "../support/cli.ts";
 import { build, GoTarget } from "../support/go-target.ts";
 import { TestTerminal } from "./terminal.ts";
@@ -25,7 +28,7 @@ async function ended(end: (terminal: TestTerminal) => void | Promise<void>, ...w
   await terminal.until(/healthyReceiver/);
   assert.deepEqual(terminal.modes(), { alternate: true, cursor: false, mouse: true });
   await end(terminal);
-  const screen = await terminal.until(/status \d+/);
+  const screen = await terminal.until(/status \d+\n+ready>$/m);
   assert.deepEqual(terminal.modes(), normal);
   assert.match(screen, /before$/m, "what stood there before is there again");
   // Echo and line editing work again.
@@ -51,7 +54,7 @@ test("SIGTERM and SIGINT: status 130", async () => {
 });
 
 test("--count: ends by itself", async () => {
-  assert.match(await ended(() => {}, ...own(), "--count", "8"), /status 0/);
+  assert.match(await ended(() => {}, ...own(), "--count", "25"), /status 0/);
 });
 
 test("the target's exit: status 4 and a sentence", async () => {
@@ -66,14 +69,32 @@ test("the target's exit: status 4 and a sentence", async () => {
 });
 
 test("an uncaught error: the terminal is back before the error is told", async () => {
-  const thrower = "data:text/javascript,setTimeout(()=>{throw(new(Error)('planted'))},3000)";
+  const thrower = "data:text/javascript,process.on('SIGUSR2',()=>{throw(new(Error)('planted'))})";
   using terminal = new TestTerminal();
   terminal.type(`NODE_OPTIONS="--import \\"${thrower}\\"" `);
   terminal.run("top", ...own(), "; echo status $?");
   await terminal.until(/healthyReceiver/);
+  process.kill(terminal.childPid(), "SIGUSR2");
   const screen = await terminal.until(/status \d+/);
   assert.deepEqual(terminal.modes(), normal);
   assert.match(screen, /planted/);
+});
+
+test("a hang-up: of that signal, as any program", async () => {
+  const terminal = new TestTerminal();
+  const report = join(terminal.folder, "..", `procscope-hangup-${process.pid}`);
+  try {
+    // A shell that outlives its terminal tells how top ended.
+    terminal.type("sh -c 'trap : HUP; ");
+    terminal.run("top", ...own(), `; echo $? > ${report}.part; mv ${report}.part ${report}'`);
+    await terminal.until(/healthyReceiver/);
+    terminal[Symbol.dispose]();
+    for (let i = 0; i < 1000 && !existsSync(report); i++) await delay(20);
+    assert.equal(readFileSync(report, "latin1"), "129\n");
+  } finally {
+    terminal[Symbol.dispose]();
+    rmSync(report, { force: true });
+  }
 });
 
 test("Ctrl-Z gives the terminal to the shell, fg brings the screen back", async () => {
@@ -92,17 +113,17 @@ test("Ctrl-Z gives the terminal to the shell, fg brings the screen back", async 
 test("top -- CMD: starts the program, and ends it with the view", async () => {
   using terminal = new TestTerminal();
   terminal.type("HEALTHY=50 STAY=1 ");
-  terminal.run("top", "--interval", "200ms", "--", path);
+  terminal.run("top", "--interval", "200ms", "--", path, "; echo status $?");
   const screen = await terminal.until(/healthyReceiver/);
   const pid = Number(/^procscope top: (\d+) /.exec(screen)![1]);
   process.kill(pid, 0);
   terminal.type("q");
-  await terminal.until(/ready>$/m);
+  await terminal.until(/status \d+/);
   assert.throws(() => process.kill(pid, 0));
 });
 
 test("without a terminal: one record a look, changes counted from the first", async () => {
-  const child = spawn(process.execPath, [cliPath, "top", ...own(), "--interval", "300ms", "--count", "3"], {
+  const child = spawn(process.execPath, [cliPath, "top", ...own(), "--interval", "1s", "--count", "3"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   let text = "";

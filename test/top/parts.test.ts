@@ -10,6 +10,7 @@ import { type TopActions, TopScreen } from "../../src/cli/top/top-screen.ts";
 import { GoroutineSetBuilder } from "../../src/views/goroutine-set.ts";
 import type { GoroutineSource } from "../../src/views/goroutine-source.ts";
 import { countStates } from "../../src/views/groups.ts";
+import { seed } from "../support/seed.ts";
 
 test("keys, the wheel, pastes; sequences that mean nothing are dropped whole", () => {
   assert.deepEqual(decodeKeys("\x1b[A\x1bOB\x1b[5~\x1b[1;5A"), ["up", "down", "page-up", "up"]);
@@ -27,6 +28,7 @@ test("any input is decoded to its end", () => {
         for (const key of decodeKeys(text)) if (typeof key === "object") assert.doesNotMatch(key.text, /[\x00-\x1f]/);
       },
     ),
+    { seed },
   );
 });
 
@@ -39,6 +41,7 @@ test("clip never passes the width, fit always fills it", () => {
       assert.equal(displayWidth(fit(text, width)), width);
       if (width > 0 && displayWidth(text) <= width) assert.equal(clip(text, width), text);
     }),
+    { seed },
   );
   assert.equal(fit("漢字漢字", 5), "漢字…");
   assert.equal(fit("ab漢", 3), "ab…");

@@ -25,6 +25,8 @@ export class TestTerminal implements Disposable {
       ...size,
       "env PS1='ready> ' LC_ALL=C.UTF-8 sh",
     );
+    // What is typed before the shell has drawn its prompt would stand before that.
+    for (let i = 0; i < 1000 && !this.screen().includes("ready>"); i++) execFileSync("sleep", ["0.02"]);
   }
 
   /** Types a command line into the shell. */
@@ -76,7 +78,8 @@ export class TestTerminal implements Disposable {
     const end = Date.now() + seconds * 1000;
     for (;;) {
       const screen = this.screen();
-      if (holds(screen)) return screen;
+      // Seen twice: a frame may be half drawn.
+      if (holds(screen) && holds(this.screen())) return this.screen();
       if (Date.now() > end) throw new Error(`not within ${seconds} s: ${what}\n${screen}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }

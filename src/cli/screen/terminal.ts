@@ -128,8 +128,16 @@ export class Terminal implements Disposable {
     this.handlers.resize();
   };
 
+  /**
+   * Ends as any program does whose terminal is gone: of the hang-up. Last among the exit listeners, because Node's own end
+   * would abort: it sets the terminal back (ResetStdio in src/node.cc) and takes no error for an answer.
+   */
   private readonly onHangup = (): void => {
     this.leave();
+    process.on("exit", () => {
+      process.off("SIGHUP", this.onHangup);
+      process.kill(process.pid, "SIGHUP");
+    });
     process.exit(exitStatus.interrupted);
   };
 
