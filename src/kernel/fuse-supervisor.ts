@@ -90,7 +90,7 @@ export class FuseSupervisor {
     this.finish();
   };
 
-  /** Starts a child; resolves when it answers requests. */
+  /** Starts a child; resolves when it answers requests, and on a new mount when it is known whether these can be resent. */
   private serve(resend: boolean): Promise<void> {
     const program = fileURLToPath(new URL("./fuse-child.js", import.meta.url));
     const child = spawn(process.execPath, [program], {
@@ -101,11 +101,17 @@ export class FuseSupervisor {
     child.send(order);
     return new Promise((resolve, reject) => {
       child.on("error", reject);
+      let awaited = resend ? 1 : 2;
+      const one = (): void => {
+        if (--awaited === 0) resolve();
+      };
       child.on("message", (report: ChildReport) => {
-        if (report.kind === "ready") resolve();
+        if (report.kind === "ready") one();
         else if (report.kind === "log") this.options.log(report.message);
-        else if (report.kind === "init") this.canResend = report.info.resend;
-        else if (report.kind === "ended") this.stopNow();
+        else if (report.kind === "init") {
+          this.canResend = report.info.resend;
+          one();
+        } else if (report.kind === "ended") this.stopNow();
       });
       child.on("exit", (code, signal) => {
         reject(new ProcscopeError("IO", `the server ended: ${signal ?? `status ${code}`}`));

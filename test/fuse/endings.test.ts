@@ -47,12 +47,12 @@ describe("a mount ends with its server", { skip: skipReason }, () => {
     await served.says(/^ended$/m);
   });
 
-  test("after kill -9 the watcher takes it down, within a second", async (t) => {
+  test("after kill -9 the watcher takes it down, within seconds", async (t) => {
     const served = await serve(t);
     const killed = performance.now();
     served.child.kill("SIGKILL");
     await gone(served);
-    assert.ok(performance.now() - killed < 3000, `${performance.now() - killed} ms`);
+    assert.ok(performance.now() - killed < 10_000, `${performance.now() - killed} ms`);
   });
 
   test("the watcher leaves alone what is not ours any more", async (t) => {

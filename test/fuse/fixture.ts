@@ -51,12 +51,12 @@ export class Served {
     this.child.stdin?.write(`${line}\n`);
   }
 
-  async says(pattern: RegExp, milliseconds = 10_000): Promise<RegExpMatchArray> {
+  async says(pattern: RegExp, milliseconds = 60_000): Promise<RegExpMatchArray> {
     return eventually(() => this.output.match(pattern), `${pattern} in the output:\n${this.output}`, milliseconds);
   }
 
   /** The exit status or signal. */
-  async exited(milliseconds = 10_000): Promise<number | string> {
+  async exited(milliseconds = 60_000): Promise<number | string> {
     return eventually(
       () => this.child.signalCode ?? this.child.exitCode ?? undefined,
       "the end of the server",
@@ -114,7 +114,7 @@ export function mountedUnder(directory: string): string[] {
 export async function eventually<T>(
   look: () => T | undefined | null | false,
   what: string,
-  milliseconds = 10_000,
+  milliseconds = 60_000,
 ): Promise<T> {
   const end = performance.now() + milliseconds;
   for (;;) {
