@@ -2,6 +2,7 @@ import type { Session } from "node:inspector";
 import { createRequire } from "node:module";
 import { basename, resolve } from "node:path";
 import { isMainThread, threadId } from "node:worker_threads";
+import { letNodeEnd } from "../base/clean-exit.ts";
 import { ProcscopeError } from "../base/errors.ts";
 import { encoderFor } from "../profile/encoders.ts";
 import { awaitPending, type ConversionJob, convert, convertNow, rawPath, writePrivate } from "./conversion.ts";
@@ -127,6 +128,7 @@ export class Recording {
     } catch (error) {
       tell(sentence(error));
     }
+    letNodeEnd();
   }
 
   /** A signal that only we listen to would have ended the program: it does, once the profile is written. */

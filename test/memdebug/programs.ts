@@ -45,6 +45,6 @@ export function run(
 /** Functions that take time and allocate, for programs to call. */
 export const work = `
 function hot(n) { let s = 0; for (let i = 0; i < n; i++) s += Math.sqrt(i); return s; }
-function firstPart() { for (let i = 0; i < 30; i++) hot(1e6); }
+function firstPart() { const end = Date.now() + 200; while (Date.now() < end) hot(1e6); }
 function secondPart() { const end = Date.now() + 150; while (Date.now() < end) JSON.parse(JSON.stringify(Array.from({ length: 500 }, (_, i) => ({ i })))); }
 `;
