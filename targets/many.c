@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 static int wake;
+/* Inherited by the services: each writes a byte when it is what it will be. */
+enum { settled = 3 };
 
 static void nap(void) {
   if (wake > 0) sleep(wake);
@@ -55,6 +57,8 @@ static int service(int index) {
       pthread_attr_setstacksize(&small, 65536);
       pthread_create(&id, &small, idle, (void *)i);
     }
+  if (write(settled, "", 1) != 1) return 1;
+  close(settled);
   if (index < 2) busy();
   for (;;) nap();
 }
@@ -69,6 +73,13 @@ int main(int argc, char **argv) {
     return service(atoi(argv[4]));
   }
   signal(SIGCHLD, SIG_IGN);
+  int pipes[2];
+  if (pipe(pipes) != 0 || dup2(pipes[1], 100) < 0 || dup2(pipes[0], 101) < 0) return 1;
+  close(pipes[0]);
+  close(pipes[1]);
+  if (dup2(100, settled) < 0) return 1;
+  close(100);
+  fcntl(101, F_SETFD, FD_CLOEXEC);
   for (int i = 0; i < count; i++) {
     pid_t child = vfork();
     if (child < 0) return 1;
@@ -80,8 +91,10 @@ int main(int argc, char **argv) {
       _exit(127);
     }
   }
-  /* The last ones need a moment to become themselves. */
-  sleep(1 + count / 2000);
+  close(settled);
+  char byte;
+  for (int i = 0; i < count; i++)
+    if (read(101, &byte, 1) != 1) return 1;
   puts("ready");
   fflush(stdout);
   poll(&input, 1, seconds * 1000);

@@ -41,8 +41,10 @@ if (existsSync(setup)) {
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const failures: string[] = [];
+// What this process was started with, run() starts each file's process with.
+process.execArgv.push("--import", join(root, "support/end.js"));
 // One file at a time: many of them measure or load real processes, and two cores are all there is.
-const stream = run({ files, concurrency: 1 });
+const stream = run({ files, concurrency: 1, timeout: 20 * 60_000 });
 stream.on("test:pass", (event) => {
   if (event.details.type === "suite") return;
   if (event.skip !== undefined || event.todo !== undefined) counts.skipped++;

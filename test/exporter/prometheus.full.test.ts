@@ -53,6 +53,8 @@ scrape_configs: [{job_name: procscope, static_configs: [{targets: ["127.0.0.1:${
         procs = await query('namedprocess_namegroup_num_procs{groupname="prom"}');
       }
       assert.equal(procs[0]?.value[1], "4");
+      // A scrape has the interval's second to be done, on a crowded machine too.
+      for (let i = 0; i < 50 && (await query("up == 1")).length === 0; i++) await delay(200);
       assert.equal((await query("up"))[0]?.value[1], "1");
       const resident = await query('sum(namedprocess_namegroup_memory_bytes{groupname="node",memtype="resident"})');
       assert.ok(Number(resident[0]?.value[1]) > 30e6);

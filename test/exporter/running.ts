@@ -38,8 +38,8 @@ export async function startListening(program: string, words: readonly string[], 
     await ended;
     clearTimeout(timer);
   };
-  for (let i = 0; i < 400; i++) {
-    if (child.exitCode !== null) throw new Error(`${program} ended: ${log}`);
+  for (const end = performance.now() + 60_000; performance.now() < end; ) {
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${program} ended: ${log}`);
     if (await accepts(port)) {
       return { child, port, url: `http://127.0.0.1:${port}`, log: () => log, [Symbol.asyncDispose]: stop };
     }

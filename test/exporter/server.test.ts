@@ -50,8 +50,11 @@ describe("the exporter's pages", () => {
     const text = await answer.text();
     assert.ok(text.endsWith("# EOF\n"));
     const plain = await scrape(exporter.url);
+    // The first exit of a process, or the end of the only Go program, may come between the two.
     const names = (of: string): string[] =>
-      [...new Set([...samplesOf(of).keys()].map((key) => key.split("{")[0]!))].sort();
+      [...new Set([...samplesOf(of).keys()].map((key) => key.split("{")[0]!))]
+        .filter((name) => name !== "procscope_namegroup_process_exits_total" && !name.startsWith("go_"))
+        .sort();
     assert.deepEqual(names(text), names(plain));
     const raw = execFileSync("curl", ["-s", "-H", "Accept-Encoding: gzip", `${exporter.url}/metrics`], {
       maxBuffer: 1e8,
@@ -68,9 +71,12 @@ describe("the exporter's pages", () => {
           answer += data.toString("latin1").slice(0, 200);
         });
         socket.on("error", () => {});
-        socket.on("close", () => resolve(answer));
+        const late = setTimeout(() => socket.destroy(), linger);
+        socket.on("close", () => {
+          clearTimeout(late);
+          resolve(answer);
+        });
         socket.write(bytes);
-        setTimeout(() => socket.destroy(), linger);
       });
     const slow = Array.from({ length: 10 }, () => {
       const socket = connect(exporter.port, "127.0.0.1");
@@ -86,8 +92,8 @@ describe("the exporter's pages", () => {
       return socket;
     });
     const aborted = Array.from({ length: 20 }, () => raw("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 1));
-    const long = raw(Buffer.concat([Buffer.from("GET /"), Buffer.alloc(10 << 20, 97)]), 3_000);
-    const rubbish = raw(Buffer.from([0x16, 3, 1, 0, 200, 1, 0, 0, 0, 0]), 2_000);
+    const long = raw(Buffer.concat([Buffer.from("GET /"), Buffer.alloc(10 << 20, 97)]), 30_000);
+    const rubbish = raw(Buffer.from([0x16, 3, 1, 0, 200, 1, 0, 0, 0, 0]), 30_000);
     const scrapes = Array.from({ length: 50 }, () => scrape(exporter.url));
     for (const text of await Promise.all(scrapes)) {
       assert.ok(samplesOf(text).get('namedprocess_namegroup_num_procs{groupname="node"}')! >= 2);
@@ -293,17 +299,18 @@ describe("counters over a restart", () => {
         'namedprocess_namegroup_cpu_seconds_total{groupname="node",mode="user"}',
       ) ?? -1;
     const burn = (milliseconds: number): void => {
-      for (const end = performance.now() + milliseconds; performance.now() < end; );
+      for (const begin = process.cpuUsage(); process.cpuUsage(begin).user < 1000 * milliseconds; );
     };
     const first = await startExporter(...words);
     burn(300);
     const before = await cpu(first);
-    assert.ok(before >= 0.2, `${before}`);
+    assert.ok(before >= 0.28, `${before}`);
     await first[Symbol.asyncDispose]();
-    burn(400);
+    // More than an exporter uses for its own start, which counts in the same group.
+    burn(2000);
     await using second = await startExporter(...words);
     const afterwards = await cpu(second);
-    assert.ok(afterwards >= before + 0.3, `${before} then ${afterwards}`);
+    assert.ok(afterwards >= before + 1.98, `${before} then ${afterwards}`);
     assert.equal(typesOf(await scrape(second.url)).get("namedprocess_namegroup_cpu_seconds_total"), "counter");
   });
 });

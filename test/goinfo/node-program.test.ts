@@ -30,10 +30,12 @@ describe("goinfo in a Node program", { skip: skipReason }, () => {
     assert.match(read(served, "info"), new RegExp(`^pid ${served.child.pid}\nnode v`));
   });
 
-  test("the figures are the program's own, within its rights", () => {
-    const { pid, live, figures } = all(served);
+  test("the figures are the program's own, within its rights", async () => {
+    const { pid, figures } = await eventually(() => {
+      const now = all(served);
+      return now.live && now;
+    }, "live figures");
     assert.equal(pid, served.child.pid);
-    assert.equal(live, true);
     assert.ok(figures["HeapAlloc"]! <= figures["HeapSys"]!);
     assert.equal(figures["HeapIdle"]! + figures["HeapInuse"]!, figures["HeapSys"]);
     assert.equal(figures["Mallocs"], null);
@@ -67,17 +69,25 @@ describe("goinfo in a Node program", { skip: skipReason }, () => {
 
   test("mem/* is live while the event loop is blocked by a loop, and in Atomics.wait", async () => {
     for (const word of ["spin", "wait"]) {
-      served.tell(`${word} 1500`);
+      served.tell(`${word} 3000`);
       await served.says(new RegExp(`^begin ${word}$`, "m"));
       await sleep(100);
+      // Who is not answered within 30 ms gets the last sample; on a crowded machine that is now and then.
+      await eventually(() => all(served).live, `live beside ${word}`, 1500);
       const begin = performance.now();
       const first = all(served);
-      const second = all(served);
       assert.match(read(served, "mem/genmem"), /^\d+ - /);
       assert.ok(performance.now() - begin < 1000, "answered while blocked");
-      assert.ok(first.live && second.live, `${word}: ${JSON.stringify([first.live, second.live])}`);
+      const second = await eventually(
+        () => {
+          const now = all(served);
+          return now.live && (word === "wait" || now.figures["HeapAlloc"] !== first.figures["HeapAlloc"]) && now;
+        },
+        `live beside ${word} again`,
+        1000,
+      );
+      assert.ok(second.live);
       assert.doesNotMatch(served.output, new RegExp(`^done ${word}$`, "m"));
-      if (word === "spin") assert.notEqual(first.figures["HeapAlloc"], second.figures["HeapAlloc"]);
       const stack = read(served, "st/stacktrace");
       assert.match(stack, word === "spin" ? /^main thread \[running\]:\n\tat spinForTheTest /m : /at Atomics\.wait /);
       await served.says(new RegExp(`^done ${word}$`, "m"));

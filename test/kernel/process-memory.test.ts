@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { type MemoryReader, newRangeBuffer } from "../../src/base/memory-reader.ts";
-import { readProcMaps } from "../../src/kernel/proc-maps.ts";
+import type { Pid } from "../../src/base/units.ts";
+import { type Mapping, readProcMaps } from "../../src/kernel/proc-maps.ts";
 import { openFileMemory, openMemoryBriefly, openProcessMemory } from "../../src/kernel/process-memory.ts";
 
 const ways = [
@@ -11,14 +13,24 @@ const ways = [
   ["/proc/PID/mem", openFileMemory],
 ] as const;
 
+/** The first mapping of sleep's file: "spawn" tells of the exec while the kernel still maps it. */
+async function textOf(pid: Pid): Promise<Mapping> {
+  for (let i = 0; i < 1000; i++) {
+    const text = readProcMaps(pid).find((mapping) => mapping.offset === 0 && mapping.path.includes("sleep"));
+    if (text) return text;
+    await delay(10);
+  }
+  throw new Error(`sleep ${pid} is not mapped`);
+}
+
 for (const [name, open] of ways) {
   test(`${name}: single bytes, many ranges and unreadable ones`, async () => {
     const child = spawn("sleep", ["60"]);
     try {
       await once(child, "spawn");
+      const text = await textOf(child.pid!);
       using memory = open(child.pid!);
       assert.equal(memory.method, name);
-      const text = readProcMaps(child.pid!).find((mapping) => mapping.offset === 0 && mapping.path.includes("sleep"))!;
       const magic = Buffer.alloc(4);
       assert.equal(memory.readInto(magic, 0, 4, text.start), 4);
       assert.equal(magic.toString("latin1"), "\x7fELF");
@@ -36,8 +48,8 @@ test("briefly: through the file until many ranges are asked for", async () => {
   const child = spawn("sleep", ["60"]);
   try {
     await once(child, "spawn");
+    const text = await textOf(child.pid!);
     using memory = openMemoryBriefly(child.pid!);
-    const text = readProcMaps(child.pid!).find((mapping) => mapping.offset === 0 && mapping.path.includes("sleep"))!;
     const magic = Buffer.alloc(4);
     assert.equal(memory.readInto(magic, 0, 4, text.start), 4);
     assert.equal(memory.method, "/proc/PID/mem");

@@ -46,12 +46,16 @@ export function runAsNobody(script: string, capabilities: readonly string[] = []
     `--inh-caps=${kept}`,
     `--ambient-caps=${kept}`,
   ];
-  return execFileSync("setpriv", [...user, process.execPath, "--input-type=module", "-e", script], {
+  return execFileSync("setpriv", [...user, process.execPath, ...ending, "--input-type=module", "-e", script], {
     encoding: "utf8",
     cwd: "/",
     stdio: ["ignore", "pipe", "pipe"],
+    timeout: 120_000,
   });
 }
+
+/** Words for Node that make a short script end surely (see letNodeEnd). */
+export const ending: readonly string[] = ["--import", `file://${join(packageRoot, "dist/test/support/end.js")}`];
 
 /** The URL of a compiled file of src/, for {@link runAsNobody}. */
 export function compiled(path: string): string {

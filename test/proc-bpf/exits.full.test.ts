@@ -81,15 +81,21 @@ describe("exit records", asRoot, () => {
       const [, [bpf, taskstats]] = await during(sources, "sh", ["-c", script, process.execPath]);
       const other = new Map(taskstats!.map((record) => [record.pid, record]));
       const compared = { single: 0, threaded: 0, dd: 0 };
+      let putOff = 0;
       for (const { pid, comm, delays } of bpf!) {
         const theirs = other.get(pid)?.delays;
         if (!Object.hasOwn(compared, comm) || !theirs) continue;
         compared[comm as keyof typeof compared]++;
-        assert.deepEqual(delays, theirs, comm);
+        assert.deepEqual([delays.blockIo, delays.swap], [theirs.blockIo, theirs.swap], comm);
+        // The kernel reads the two at two moments of the exit: one may be put off in between.
+        const apart = Math.abs(delays.cpu - theirs.cpu);
+        if (apart > 0) putOff++;
+        assert.ok(apart < 200e6, `${comm}: ${delays.cpu} ns and ${theirs.cpu} ns`);
         assert.ok(delays.cpu > 0, comm);
         assert.ok(comm !== "dd" || delays.blockIo > 0, "direct reads wait for the device");
       }
       assert.deepEqual(compared, { single: 3 * cpus().length, threaded: 2 * cpus().length, dd: 1 });
+      assert.ok(putOff <= cpus().length, `${putOff} of ${5 * cpus().length + 1} differ`);
     } finally {
       for (const source of sources) source.close();
       writeFileSync(setting, before);

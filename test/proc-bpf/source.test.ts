@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,7 +8,7 @@ import { openBpfSource } from "../../src/proc/sources/bpf.ts";
 import { compareSources } from "../../src/proc/sources/compare.ts";
 import { openSource } from "../../src/proc/sources/open.ts";
 import { Field, type ProcessSource } from "../../src/proc/sources/source.ts";
-import { compiled, cTarget, endProcess, isRoot, runAsNobody, startReady } from "../kernel/targets.ts";
+import { compiled, cTarget, ending, endProcess, isRoot, runAsNobody, startReady } from "../kernel/targets.ts";
 
 const asRoot = isRoot ? {} : { skip: "needs root" };
 const request = { threads: true, wchan: true };
@@ -22,7 +23,7 @@ describe("the BPF source", asRoot, () => {
   let load: ChildProcess;
   let source: ProcessSource;
   before(async () => {
-    load = spawn(cTarget("many"), ["200", "120"], { stdio: ["pipe", "pipe", "inherit"], detached: true });
+    load = spawn(cTarget("many"), ["200", "1200"], { stdio: ["pipe", "pipe", "inherit"], detached: true });
     await new Promise((resolve) => load.stdout?.once("data", resolve));
     source = openBpfSource();
   });
@@ -137,18 +138,24 @@ describe("the BPF source", asRoot, () => {
   });
 
   test("an exec changes the mark, a rename does not", async () => {
-    const script = "echo ready; sleep 0.3; exec sleep 30";
-    const child = await startReady("sh", ["-c", script]);
+    const child = spawn("sh", ["-c", "echo ready; read line; exec sleep 30"], { stdio: ["pipe", "pipe", "inherit"] });
     try {
-      const marks: (number | string)[] = [];
-      for (let i = 0; i < 2; i++) {
+      await once(child.stdout!, "data");
+      const look = (): [string, number] => {
         source.scan(request);
         const row = source.processes.find(child.pid!);
-        marks.push(source.processes.comm[row]!, source.processes.columns.execMark[row]!);
-        await sleep(600);
+        return [source.processes.comm[row]!, source.processes.columns.execMark[row]!];
+      };
+      const [shell, before] = look();
+      assert.equal(shell, "sh");
+      child.stdin!.write("go\n");
+      let [name, mark] = look();
+      for (let i = 0; i < 500 && name === "sh"; i++) {
+        await sleep(20);
+        [name, mark] = look();
       }
-      assert.deepEqual([marks[0], marks[2]], ["sh", "sleep"]);
-      assert.notEqual(marks[1], marks[3]);
+      assert.equal(name, "sleep");
+      assert.notEqual(mark, before);
     } finally {
       await endProcess(child);
     }
@@ -202,8 +209,8 @@ describe("the BPF source", asRoot, () => {
     assert.match(refused.hint, /CAP_BPF and CAP_PERFMON/);
     const inside = execFileSync(
       "unshare",
-      ["--pid", "--fork", "--mount-proc", process.execPath, "--input-type=module", "-e", say],
-      { encoding: "utf8" },
+      ["--pid", "--fork", "--mount-proc", process.execPath, ...ending, "--input-type=module", "-e", say],
+      { encoding: "utf8", timeout: 120_000 },
     );
     const foreign = JSON.parse(inside) as { code: string; hint: string };
     assert.equal(foreign.code, "UNSUPPORTED_HERE");

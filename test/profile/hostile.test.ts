@@ -8,6 +8,7 @@ import { encoders } from "../../src/profile/encoders.ts";
 import { encodePprof } from "../../src/profile/pprof.ts";
 import { decodePprof } from "../../src/profile/pprof-reader.ts";
 import { decodeProfile, looksLikeProfile } from "../../src/profile/readers.ts";
+import { seed } from "../support/seed.ts";
 import { encoded } from "./fixtures.ts";
 
 const nasty = [
@@ -85,7 +86,7 @@ test("random bytes are no profile and do no harm", () => {
       refusesCleanly(() => decodeProfile(bytes), "random");
       refusesCleanly(() => decodePprof(bytes), "random as pprof");
     }),
-    { numRuns: 2000 },
+    { seed, numRuns: 2000 },
   );
 });
 
@@ -104,7 +105,7 @@ test("random JSON that claims to be V8's is refused or read", () => {
     fc.property(json, (value) => {
       refusesCleanly(() => decodeProfile(Buffer.from(JSON.stringify(value))), JSON.stringify(value));
     }),
-    { numRuns: 2000 },
+    { seed, numRuns: 2000 },
   );
 });
 

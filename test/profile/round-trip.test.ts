@@ -12,6 +12,7 @@ import type { Profile } from "../../src/profile/model.ts";
 import { encodePprof } from "../../src/profile/pprof.ts";
 import { decodeProfile } from "../../src/profile/readers.ts";
 import { summed } from "../../src/profile/summed.ts";
+import { seed } from "../support/seed.ts";
 import { contents, encoded, goProfile, load, missing, nodeProfile, scratch } from "./fixtures.ts";
 
 const noGo = missing("go");
@@ -169,6 +170,6 @@ test("any profile survives pprof: stacks, inlining, labels, addresses, negative 
       const profile = builder.finish();
       assert.deepEqual(contents(decodeProfile(encodePprof(profile))), contents(profile));
     }),
-    { numRuns: 200 },
+    { seed, numRuns: 200 },
   );
 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { parseDump } from "../../src/views/dump-parser.ts";
 import { type GoroutineSource, placeText } from "../../src/views/goroutine-source.ts";
@@ -17,6 +18,8 @@ before(async () => {
   target = await GoTarget.start(path, { env: { HEALTHY: "30" } });
   await target.ask("leak 7");
   await target.ask("names");
+  // Until the new ones have come to where they wait.
+  while (/^goroutine \d+ \[runnable/m.test((await target.ask("profile goroutine 2")).toString())) await delay(10);
 });
 after(() => target.end());
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
@@ -57,13 +57,22 @@ async function until(what: string, condition: () => boolean, seconds = 15): Prom
 }
 
 async function statusOf(child: ChildProcess): Promise<number | null> {
+  const late = setTimeout(() => child.kill("SIGKILL"), 60_000);
   if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+  clearTimeout(late);
   return child.exitCode;
 }
 
+/** Waits until watch has attached (it makes its folder then), and for so many milliseconds of looks more. */
+async function looking(milliseconds: number): Promise<void> {
+  await until("watch has attached", () => existsSync(join(folder, "dumps")));
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
 test("--once: a dump at the moment there are too many, for its owner only, status 6", async () => {
-  const child = watch("--when", "goroutines>200", "--interval", "100ms", "--once");
-  await new Promise((resolve) => setTimeout(resolve, 800));
+  // So many that it holds only when all of them are there.
+  const child = watch("--when", "goroutines>320", "--interval", "100ms", "--once");
+  await looking(500);
   assert.deepEqual(dumps(), [], "the condition does not hold yet");
   await target.ask("leak 300");
   assert.equal(await statusOf(child), 6);
@@ -79,7 +88,11 @@ test("keeps so many dumps, keeps to the rate, ends with SIGTERM and status 0", a
   const child = watch("--when", "goroutines>5", "--interval", "50ms", "--at-most-every", "300ms", "--keep", "2");
   await until("five dumps were told", () => (child.text().match(/wrote/g)?.length ?? 0) >= 5);
   assert.equal(dumps().length, 2);
-  const times = [...child.text().matchAll(/^(\S+Z) /gm)].map((match) => Date.parse(match[1]!));
+  // Of the look, as the file's name has it: the line is told when the file is written.
+  const times = [...child.text().matchAll(/-(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(\d\d)-(\d{3}Z)\.txt/g)].map(
+    ([, day, hours, minutes, seconds, rest]) => Date.parse(`${day}T${hours}:${minutes}:${seconds}.${rest}`),
+  );
+  assert.ok(times.length >= 5);
   for (let i = 1; i < times.length; i++) assert.ok(times[i]! - times[i - 1]! >= 250, `${times[i]! - times[i - 1]!} ms`);
   child.kill("SIGTERM");
   assert.equal(await statusOf(child), 0);
@@ -87,7 +100,7 @@ test("keeps so many dumps, keeps to the rate, ends with SIGTERM and status 0", a
 
 test("growth a minute, and JSON", async () => {
   const child = watch("--when", "growth>60/min", "--interval", "500ms", "--once", "--json");
-  await new Promise((resolve) => setTimeout(resolve, 1500));
+  await looking(1500);
   assert.deepEqual(dumps(), []);
   await target.ask("leak 50");
   assert.equal(await statusOf(child), 6);
@@ -135,7 +148,7 @@ test("tells the service manager through NOTIFY_SOCKET", async (context) => {
 
 test("ends with 4 when the target exits, with 2 for what is no condition", async () => {
   const child = watch("--when", "goroutines>100000", "--interval", "100ms");
-  await new Promise((resolve) => setTimeout(resolve, 700));
+  await looking(300);
   await target.end();
   assert.equal(await statusOf(child), 4, child.text());
   procscope(["watch", "--pid", "1", "--when", "goroutines>many"], 2);
