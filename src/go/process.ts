@@ -91,7 +91,10 @@ function findRuntime(pid: Pid, memory: ProcessMemory, options: AttachOptions): G
   const path = options.exe ?? `${defaultProcMount}/${pid}/exe`;
   using file = openProgram(pid, path, options.exe !== undefined);
   const elf = readElf(file, path);
-  const bias = loadBias(pid, file, elf, readProcMaps(pid));
+  const mappings = readProcMaps(pid);
+  // Those of a process that is exiting.
+  if (mappings.length === 0) throw memoryGone(pid);
+  const bias = loadBias(pid, file, elf, mappings);
   if (bias === undefined) {
     throw new ProcscopeError("UNSUPPORTED_TARGET", `${path} is not mapped into process ${pid}`, {
       hint: "leave --exe away, or name the file that the process was started from",
@@ -106,7 +109,7 @@ function openProgram(pid: Pid, path: string, named: boolean): FileSource {
   } catch (error) {
     if (named || !(error instanceof ProcscopeError) || error.code !== "UNREADABLE") throw error;
     // No program behind the link: a kernel thread, a zombie, or a process that has just exited. Its memory may have been
-    // opened all the same: kernels before 6.16 open that of a zombie as an empty file.
+    // opened all the same: older kernels open that of a zombie as an empty file (__mem_open in fs/proc/base.c).
     throw memoryGone(pid);
   }
 }
