@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../src/base/package-root.ts";
+import { fetching } from "../support/fetching.ts";
 
 /** Besides the one that runs the tests. */
 export const nodeVersions: readonly string[] = ["20.20.2", "22.23.3", "24.21.0", "26.10.0"];
@@ -17,14 +18,8 @@ export function nodeBinary(version: string): string | undefined {
   const temporary = `${folder}.${process.pid}`;
   try {
     mkdirSync(temporary, { recursive: true });
-    execFileSync(
-      "npm",
-      ["install", "--silent", "--no-save", "--no-audit", "--prefix", temporary, `${name}@${version}`],
-      {
-        stdio: "ignore",
-        timeout: 180_000,
-      },
-    );
+    const words = ["install", "--silent", "--no-save", "--no-audit", "--prefix", temporary, `${name}@${version}`];
+    fetching(() => execFileSync("npm", words, { stdio: "ignore", timeout: 180_000 }));
     if (!existsSync(folder)) renameSync(temporary, folder);
   } catch {
     return undefined;

@@ -6,6 +6,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../src/base/package-root.ts";
+import { fetching } from "../support/fetching.ts";
 
 const folder = join(packageRoot, ".cache/released");
 
@@ -113,7 +114,7 @@ export function fetchReleased(): void {
 
 function attempt(fetch: () => void): void {
   try {
-    fetch();
+    fetching(fetch);
   } catch (error) {
     console.error(`setup: released programs could not be fetched: ${error instanceof Error ? error.message : error}`);
   }

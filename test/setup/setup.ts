@@ -5,6 +5,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
+import { fetching } from "../support/fetching.ts";
 import { findGo, goRoot, goVersions, useGo } from "../support/go-toolchain.ts";
 import { packages } from "./packages.ts";
 import { fetchReleased } from "./released.ts";
@@ -72,10 +73,12 @@ function install(missing: readonly Need[]): void {
   }
   console.log(`setup: ${line}`);
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  spawnSync("apt-get", ["update", "-qq"], { stdio: "inherit", env });
-  execFileSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...names], {
-    stdio: ["ignore", "ignore", "inherit"],
-    env,
+  fetching(() => {
+    spawnSync("apt-get", ["update", "-qq"], { stdio: "inherit", env });
+    execFileSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...names], {
+      stdio: ["ignore", "ignore", "inherit"],
+      env,
+    });
   });
   const still = missing.filter((need) => (need === anyGo ? !findGo() : isMissing(need)));
   if (still.length > 0)

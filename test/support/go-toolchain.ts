@@ -6,6 +6,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { packageRoot } from "../../src/base/package-root.ts";
+import { fetching } from "./fetching.ts";
 
 /** The latest patch release of every version that the truth is checked on. */
 export const goVersions = [
@@ -43,7 +44,9 @@ export function goRoot(version: string): string {
   const module = `golang.org/toolchain@v0.0.1-go${version}.linux-amd64`;
   const root = join(goEnv(go, "GOMODCACHE"), module);
   if (!existsSync(join(root, "bin/go")) || !existsSync(join(root, "VERSION"))) {
-    execFileSync(go, ["mod", "download", module], { cwd: "/", env: downloadEnvironment(), stdio: "pipe" });
+    fetching(() =>
+      execFileSync(go, ["mod", "download", module], { cwd: "/", env: downloadEnvironment(), stdio: "pipe" }),
+    );
   }
   makeExecutable(root);
   roots.set(version, root);
