@@ -64,12 +64,15 @@ const changes: readonly Difference[] = [
   { series: /^procscope_/, why: "procscope's own", shown: true },
 ];
 
+/** Of this run: another may be under way beside it. */
+const tag = `procscope-compare-${process.pid}`;
+
 const config = `
 process_names:
-  - {name: idle, cmdline: ["procscope-compare-idle"]}
-  - {name: busy, cmdline: ["procscope-compare-busy"]}
-  - {name: many, cmdline: ["procscope-compare-many"]}
-  - {name: ending, cmdline: ["procscope-compare-ending"]}
+  - {name: idle, cmdline: ["${tag}-idle"]}
+  - {name: busy, cmdline: ["${tag}-busy"]}
+  - {name: many, cmdline: ["${tag}-many"]}
+  - {name: ending, cmdline: ["${tag}-ending"]}
 `;
 
 /** On SIGUSR2: 0.4 s of CPU, 1 MiB written and synced. */
@@ -98,12 +101,12 @@ describe("compared with process-exporter", () => {
 
   before(async () => {
     for (let i = 0; i < 3; i++) start("sleep", "1000");
-    waiting("procscope-compare-idle");
-    waiting("procscope-compare-idle");
+    waiting(`${tag}-idle`);
+    waiting(`${tag}-idle`);
     const script = folder.file("busy.cjs", busy);
-    start(process.execPath, "--single-threaded", script, `${folder.path}/written`, "procscope-compare-busy");
-    start(process.execPath, "-e", "setInterval(() => {}, 1 << 30)", "procscope-compare-many");
-    start(process.execPath, "-e", "setInterval(() => {}, 1 << 30)", "procscope-compare-many");
+    start(process.execPath, "--single-threaded", script, `${folder.path}/written`, `${tag}-busy`);
+    start(process.execPath, "-e", "setInterval(() => {}, 1 << 30)", `${tag}-many`);
+    start(process.execPath, "-e", "setInterval(() => {}, 1 << 30)", `${tag}-many`);
     await delay(1500);
     const port = await freePort();
     const path = folder.file("g.yml", config);
@@ -138,13 +141,13 @@ describe("compared with process-exporter", () => {
         throw error;
       }
       await using _ = ours;
-      const ending = waiting("procscope-compare-ending");
+      const ending = waiting(`${tag}-ending`);
       await delay(300);
       // Both see it live, then dead.
       await Promise.all([scrape(theirs.url), scrape(ours.url)]);
       const baseline = [samplesOf(await scrape(theirs.url)), samplesOf(await scrape(ours.url))] as const;
       ending.kill("SIGKILL");
-      const worker = children.find((child) => child.spawnargs.includes("procscope-compare-busy"))!;
+      const worker = children.find((child) => child.spawnargs.includes(`${tag}-busy`))!;
       process.kill(worker.pid!, "SIGUSR2");
       for (let i = 0; i < 500 && !existsSync(`${folder.path}/written`); i++) await delay(20);
       rmSync(`${folder.path}/written`);

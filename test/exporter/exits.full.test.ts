@@ -48,7 +48,7 @@ describe("short-lived processes", () => {
     execFileSync("cc", ["-O1", "-o", program, folder.file("b.c", burner)]);
     const config = folder.file(
       "g.yml",
-      "process_names: [{name: short, exe: [shortlived]}, {name: rest, cmdline: [.+]}]",
+      `process_names: [{name: short, exe: [${program}]}, {name: rest, cmdline: [.+]}]`,
     );
     await using exporter = await startExporter("-config.path", config);
     await scrape(exporter.url);

@@ -38,19 +38,21 @@ describe("Go inside", () => {
   it("goroutines by state, threads, memory and version of a group's processes; counters stay when one ends", async (t) => {
     if (spawnSync("go", ["version"]).error) return t.skip("no Go toolchain to build the target with");
     using folder = new Folder();
+    // Of this run: another may be under way beside it.
+    const name = `gotarget${process.pid}`;
     folder.file("main.go", program);
     folder.file("go.mod", "module gotarget\n\ngo 1.20\n");
-    execFileSync("go", ["build", "-ldflags=-s -w", "-o", "gotarget", "."], { cwd: folder.path, stdio: "pipe" });
+    execFileSync("go", ["build", "-ldflags=-s -w", "-o", name, "."], { cwd: folder.path, stdio: "pipe" });
     const start = (n: number): ChildProcess =>
-      spawn(`${folder.path}/gotarget`, [String(n)], { stdio: ["ignore", "pipe", "inherit"] });
+      spawn(`${folder.path}/${name}`, [String(n)], { stdio: ["ignore", "pipe", "inherit"] });
     const children = [start(40), start(2000)];
     try {
       const said = await Promise.all(children.map(firstLine));
       const sum = (i: number): number => said.reduce((s, words) => s + Number(words[i]), 0);
-      await using exporter = await startExporter("-procnames", "gotarget", "--go=full", "--go-budget=5s");
+      await using exporter = await startExporter("-procnames", name, "--go=full", "--go-budget=5s");
       const samples = samplesOf(await scrape(exporter.url));
-      const value = (name: string, labels = ""): number | undefined =>
-        samples.get(`${name}{groupname="gotarget"${labels}}`);
+      const value = (series: string, labels = ""): number | undefined =>
+        samples.get(`${series}{groupname="${name}"${labels}}`);
       assert.equal(value("procscope_namegroup_go_processes"), 2);
       assert.equal(value("go_goroutines"), sum(0));
       assert.equal(value("procscope_namegroup_go_goroutines_by_state", ',state="chan receive"'), 40 + 2000);
@@ -69,13 +71,13 @@ describe("Go inside", () => {
       await new Promise((resolve) => children[1]!.once("exit", resolve));
       await new Promise((resolve) => setTimeout(resolve, 100));
       const later = samplesOf(await scrape(exporter.url));
-      assert.equal(later.get('go_goroutines{groupname="gotarget"}'), Number(said[0]![0]));
-      assert.ok(later.get('go_memstats_mallocs_total{groupname="gotarget"}')! >= value("go_memstats_mallocs_total")!);
-      const groups = execFileSync(process.execPath, [cliPath, "groups", "--procnames", "gotarget", "--json"], {
+      assert.equal(later.get(`go_goroutines{groupname="${name}"}`), Number(said[0]![0]));
+      assert.ok(later.get(`go_memstats_mallocs_total{groupname="${name}"}`)! >= value("go_memstats_mallocs_total")!);
+      const groups = execFileSync(process.execPath, [cliPath, "groups", "--procnames", name, "--json"], {
         encoding: "utf8",
       });
       const { groups: shown } = JSON.parse(groups) as { groups: { name: string; goroutines?: number }[] };
-      assert.equal(shown.find(({ name }) => name === "gotarget")?.goroutines, Number(said[0]![0]));
+      assert.equal(shown.find((group) => group.name === name)?.goroutines, Number(said[0]![0]));
     } finally {
       for (const child of children) child.kill("SIGKILL");
     }

@@ -12,16 +12,18 @@ function groups(...words: string[]): { status: number | null; stdout: string; st
 
 describe("procscope groups", () => {
   const folder = new Folder();
+  // Of this run: another may be under way beside it.
+  const outer = `procscope-outer-${process.pid}`;
   let parent: ChildProcess;
   let child = 0;
   let config = "";
   before(async () => {
     config = folder.file(
       "g.yml",
-      "process_names: [{name: never, comm: [no-such]}, {name: 'outer-{{.Comm}}', cmdline: [procscope-outer]}]",
+      `process_names: [{name: never, comm: [no-such]}, {name: 'outer-{{.Comm}}', cmdline: [${outer}]}]`,
     );
     // The inner one is named by no rule: its command line lacks the word.
-    parent = spawn("bash", ["-c", "sleep 1000 & echo $!; wait", "procscope-outer"], {
+    parent = spawn("bash", ["-c", "sleep 1000 & echo $!; wait", outer], {
       stdio: ["ignore", "pipe", "ignore"],
     });
     child = Number(await new Promise((resolve) => parent.stdout!.once("data", resolve)));

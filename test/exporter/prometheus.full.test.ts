@@ -18,13 +18,13 @@ interface Answer {
 describe("Prometheus", () => {
   it("scrapes the exporter; queries give what the machine does", async () => {
     using folder = new Folder();
-    const sleepers = Array.from({ length: 4 }, () =>
-      spawn("bash", ["-c", 'exec -a "$0" sleep 1000', "procscope-prom"]),
-    );
+    // Of this run: another may be under way beside it.
+    const word = `procscope-prom-${process.pid}`;
+    const sleepers = Array.from({ length: 4 }, () => spawn("bash", ["-c", 'exec -a "$0" sleep 1000', word]));
     try {
       await using exporter = await startExporter(
         "-config.path",
-        folder.file("g.yml", "process_names: [{name: prom, cmdline: [procscope-prom]}, {name: node, comm: [node]}]"),
+        folder.file("g.yml", `process_names: [{name: prom, cmdline: [${word}]}, {name: node, comm: [node]}]`),
       );
       const port = await freePort();
       const config = folder.file(

@@ -65,9 +65,12 @@ export class Served {
   }
 }
 
+/** What the folders of this process begin with. */
+export const temporaryPrefix: string = `procscope-fuse-${process.pid}-`;
+
 /** A folder that is gone, with whatever is mounted there, after the test. */
 export function temporaryFolder(t: Context): string {
-  const directory = mkdtempSync(join(tmpdir(), "procscope-fuse-"));
+  const directory = mkdtempSync(join(tmpdir(), temporaryPrefix));
   t.after(() => {
     for (let i = 0; i < 5 && mountedUnder(directory).length > 0; i++) {
       for (const at of mountedUnder(directory)) spawnSync("umount", ["-f", "-l", at]);

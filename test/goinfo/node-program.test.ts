@@ -4,7 +4,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { eventually, mountedUnder, type Served, skipReason } from "../fuse/fixture.ts";
+import { eventually, mountedUnder, type Served, skipReason, temporaryPrefix } from "../fuse/fixture.ts";
 import { all, read, startProgram } from "./running.ts";
 
 describe("goinfo in a Node program", { skip: skipReason }, () => {
@@ -199,5 +199,5 @@ describe("a Node program with goinfo ends as without it", { skip: skipReason }, 
 });
 
 test("nothing of these tests stays mounted", { skip: skipReason }, () => {
-  assert.equal(spawnSync("grep", ["-c", "procscope-fuse-", "/proc/self/mounts"]).stdout.toString().trim(), "0");
+  assert.equal(spawnSync("grep", ["-c", temporaryPrefix, "/proc/self/mounts"]).stdout.toString().trim(), "0");
 });
