@@ -9,3 +9,8 @@ export function countUpTo(sorted: Float64Array, value: number): number {
   }
   return low;
 }
+
+/** The order of two texts by their code units, for sort(). */
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -3,6 +3,7 @@
  * half a percent are dropped, the 80 most telling are kept, edges below a tenth of a percent are dropped; an edge over
  * dropped functions is a residual one, and goes where another way leads to the same place.
  */
+import { compareText } from "../base/sorted.ts";
 import { type FrameTree, frameTree, selfValues, totalValues } from "./frame-tree.ts";
 import type { Profile } from "./model.ts";
 
@@ -148,10 +149,6 @@ function sortedByEntropy(nodes: Map<number, GraphNode>): GraphNode[] {
   return [...nodes.values()].sort(
     (a, b) => Math.abs(score.get(b)!) - Math.abs(score.get(a)!) || compareText(a.name, b.name),
   );
-}
-
-function compareText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function entropyScore(node: GraphNode): number {

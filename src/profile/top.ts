@@ -1,5 +1,6 @@
 /** The text table of `go tool pprof -top`: functions by what they spent themselves, with what they called beside it. */
 import { escapeTerminal } from "../base/escape.ts";
+import { compareText } from "../base/sorted.ts";
 import { type CallGraph, callGraph, type GraphNode } from "./call-graph.ts";
 import { measureOf, profileLines, shownLines } from "./legend.ts";
 import { percentage } from "./measure.ts";
@@ -16,7 +17,7 @@ export interface TopOptions {
 /** Functions in the order of the table. */
 export function topNodes(graph: CallGraph, cumulative = false): GraphNode[] {
   const key = (node: GraphNode): number => Math.abs(cumulative ? node.cumulative : node.flat);
-  return [...graph.nodes].sort((a, b) => key(b) - key(a) || (a.name < b.name ? -1 : 1));
+  return [...graph.nodes].sort((a, b) => key(b) - key(a) || compareText(a.name, b.name));
 }
 
 export function topText(profile: Profile, type: number, options: TopOptions = {}): string {

@@ -2,6 +2,7 @@
 
 import { formatDuration } from "../base/duration.ts";
 import { escapeTerminal } from "../base/escape.ts";
+import { compareText } from "../base/sorted.ts";
 import { textTable } from "../base/text-table.ts";
 import type { Seconds } from "../base/units.ts";
 import type { GoroutineFilter } from "./filters.ts";
@@ -91,7 +92,7 @@ export function compareGrouped(snapshots: readonly GroupedSnapshot[], by: GroupB
     if (change.kind === "same") unchanged++;
     else changes.push(change);
   }
-  changes.sort((a, b) => b.change - a.change || b.after - a.after || (a.key < b.key ? -1 : 1));
+  changes.sort((a, b) => b.change - a.change || b.after - a.after || compareText(a.key, b.key));
   return { by, before: first.total, after: last.total, seconds, snapshots: snapshots.length, changes, unchanged };
 }
 

@@ -1,4 +1,5 @@
 /** Stacks with counts, as a process prints them for goroutine?debug=1 (runtime/pprof printCountProfile). */
+import { compareText } from "../base/sorted.ts";
 import type { GoroutineReader } from "../go/goroutine-reader.ts";
 import type { Labels } from "../go/labels.ts";
 import { stackBottom } from "../go/source-frames.ts";
@@ -8,7 +9,7 @@ import type { DumpOptions, DumpTally } from "./dump.ts";
 /** The text; most goroutines first. */
 export function groupedText(reader: GoroutineReader, options: DumpOptions, tally: DumpTally): string {
   const stacks = countStacks(reader, options, tally).map((stack) => ({ stack, key: keyOf(stack) }));
-  stacks.sort((a, b) => b.stack.count - a.stack.count || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  stacks.sort((a, b) => b.stack.count - a.stack.count || compareText(a.key, b.key));
   let text = `goroutine profile: total ${tally.goroutines}\n`;
   for (const { stack, key } of stacks) text += `${stack.count} ${key}\n${frameLines(stack.frames)}\n`;
   return text;

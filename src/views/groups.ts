@@ -1,5 +1,6 @@
 /** Goroutines that have something in common, with what can be said of them together. */
 import { ProcscopeError } from "../base/errors.ts";
+import { compareText } from "../base/sorted.ts";
 import type { Seconds } from "../base/units.ts";
 import { type GoroutineFilter, rowFilter } from "./filters.ts";
 import {
@@ -71,7 +72,7 @@ export function groupGoroutines(source: GoroutineSource, by: GroupBy, options: G
   }
   const result = [...groups.values()];
   for (const group of result) group.finish();
-  return result.sort((a, b) => b.count - a.count || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  return result.sort((a, b) => b.count - a.count || compareText(a.key, b.key));
 }
 
 /** The rows of one group of {@link groupGoroutines}, by its key. */

@@ -30,7 +30,7 @@ describe("the column grouper", () => {
       fc.property(history, fc.boolean(), fc.boolean(), (scans, trackChildren, countFromStart) => {
         const source = new SimulatedSource();
         const columns = grouperOver(source, { trackChildren, countFromStart, exitRecords: false });
-        const library = new Grouper(
+        const grouper = new Grouper(
           trackChildren,
           { matchAndName: ({ name }) => ({ matched: wanted.includes(name), name }) },
           { countFromStart },
@@ -52,7 +52,7 @@ describe("the column grouper", () => {
           }
           source.list = [...alive.values()];
           columns.update();
-          library.update(
+          grouper.update(
             procIter(
               source.list.map(
                 (p) =>
@@ -70,7 +70,7 @@ describe("the column grouper", () => {
               ),
             ),
           );
-          const expected = [...library.groups()]
+          const expected = [...grouper.groups()]
             .map(([name, g]) => [name, g.cpu, Number(g.readBytes), g.procs, Number(g.memresident)])
             .sort();
           const actual = [...columns.groups]
