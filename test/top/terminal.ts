@@ -77,9 +77,10 @@ export class TestTerminal implements Disposable {
     const holds = typeof what === "function" ? what : (screen: string): boolean => what.test(screen);
     const end = Date.now() + seconds * 1000;
     for (;;) {
-      const screen = this.screen();
       // Seen twice: a frame may be half drawn.
-      if (holds(screen) && holds(this.screen())) return this.screen();
+      const held = holds(this.screen());
+      const screen = this.screen();
+      if (held && holds(screen)) return screen;
       if (Date.now() > end) throw new Error(`not within ${seconds} s: ${what}\n${screen}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
