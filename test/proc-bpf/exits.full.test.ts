@@ -87,6 +87,7 @@ describe("exit records", asRoot, () => {
       const shell = Number(output.split("\n")[0]);
       const other = new Map(taskstats!.map((record) => [record.pid, record]));
       const compared = new Map([single, threaded, "dd"].map((comm) => [comm, 0]));
+      const waited = new Map<string, number>();
       let putOff = 0;
       for (const { pid, ppid, comm, delays } of bpf!) {
         const theirs = other.get(pid)?.delays;
@@ -99,10 +100,12 @@ describe("exit records", asRoot, () => {
         const apart = Math.abs(delays.cpu - theirs.cpu);
         if (apart > 0) putOff++;
         assert.ok(apart < 200e6, `${comm}: ${delays.cpu} ns and ${theirs.cpu} ns`);
-        assert.ok(delays.cpu > 0, comm);
+        waited.set(comm, (waited.get(comm) ?? 0) + delays.cpu);
         assert.ok(comm !== "dd" || delays.blockIo > 0, "direct reads wait for the device");
       }
       assert.deepEqual([...compared.values()], [3 * cpus().length, 2 * cpus().length, 1]);
+      // One process may find a CPU idle at every turn, and by both have waited for none; not all of its name.
+      for (const [comm, sum] of waited) assert.ok(sum > 0, comm);
       assert.ok(putOff <= cpus().length, `${putOff} of ${5 * cpus().length + 1} differ`);
     } finally {
       for (const source of sources) source.close();
